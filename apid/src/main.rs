@@ -1,0 +1,2 @@
+//! Mutual-TLS API daemon
+fn main() {}

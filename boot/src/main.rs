@@ -1,0 +1,2 @@
+//! UEFI slot selector
+fn main() {}

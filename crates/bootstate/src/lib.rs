@@ -1,0 +1,1 @@
+//! BOOTSTATE records and the decisions taken on them

@@ -1,0 +1,46 @@
+//! Paths of a running node.
+
+/// STATE (ext4, root only).
+pub const STATE: &str = "/system/state";
+/// DATA (ext4).
+pub const DATA: &str = "/var";
+/// Rendered configuration; targets of the links in the read-only /etc.
+pub const RUN: &str = "/run/cairn";
+/// Rendered files behind links in /etc: hosts, hostname, resolv.conf, machine-id.
+pub const RUN_ETC: &str = "/run/cairn/etc";
+/// PID 1's control socket (SOCK_SEQPACKET, root only).
+pub const INIT_CONTROL: &str = "/run/init/control.sock";
+/// Directory of service logs: `<service>.log` and, after rotation, `<service>.log.1`.
+pub const SERVICE_LOGS: &str = "/run/log";
+/// machined's internal API (gRPC on a stream socket; peers: root and apid).
+pub const MACHINED_API: &str = "/run/machined/api.sock";
+/// What machined renders for apid (directory 0750 root:apid).
+pub const APID: &str = "/run/apid";
+/// Serving key, PKCS #8 PEM (0640 root:apid).
+pub const APID_KEY: &str = "/run/apid/server.key";
+/// Serving certificate, PEM.
+pub const APID_CERT: &str = "/run/apid/server.crt";
+/// Trusted client CAs, PEM bundle.
+pub const APID_CA: &str = "/run/apid/ca.crt";
+/// JSON: {"node_id": string, "time_floor_s": seconds since 1970}.
+pub const APID_IDENTITY: &str = "/run/apid/identity.json";
+/// containerd's socket.
+pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
+/// containerd's rendered configuration.
+pub const CONTAINERD_CONFIG: &str = "/run/cairn/containerd/config.toml";
+/// The kubelet's rendered configuration.
+pub const KUBELET_CONFIG: &str = "/run/cairn/kubernetes/kubelet.yaml";
+/// Static pods for the kubelet.
+pub const MANIFESTS: &str = "/run/cairn/kubernetes/manifests";
+/// Images shipped with the OS: OCI layouts as tar archives.
+pub const PRELOADED_IMAGES: &str = "/usr/share/cairn/images";
+/// Images taken over from a configuration volume.
+pub const IMPORTED_IMAGES: &str = "/var/lib/cairn/images";
+/// OCI runtime.
+pub const CRUN: &str = "/usr/bin/crun";
+/// CNI plugins of the image.
+pub const CNI_BIN: &str = "/usr/libexec/cni";
+/// CNI configuration (a link into /run/cairn on the node).
+pub const CNI_CONFIG: &str = "/etc/cni/net.d";
+/// Release facts of the image: os-release(5) with CAIRN_* fields.
+pub const OS_RELEASE: &str = "/etc/os-release";

@@ -1,0 +1,1 @@
+//! Certificates, signing requests, identities and roles

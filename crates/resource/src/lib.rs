@@ -1,0 +1,1 @@
+//! Typed resources and the store that is watched

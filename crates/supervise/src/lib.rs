@@ -1,0 +1,1 @@
+//! Supervision state machine of PID 1

@@ -1,0 +1,2 @@
+//! Container image: hello
+fn main() {}

@@ -1,0 +1,2 @@
+//! Container image: pause
+fn main() {}

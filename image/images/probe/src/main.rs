@@ -1,0 +1,2 @@
+//! Container image: probe
+fn main() {}

@@ -1,0 +1,1 @@
+//! Image assembly: root, UKI, disk

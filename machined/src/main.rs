@@ -1,0 +1,2 @@
+//! Node controllers
+fn main() {}

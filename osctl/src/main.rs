@@ -1,0 +1,2 @@
+//! Command line for Cairn nodes
+fn main() {}

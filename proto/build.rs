@@ -1,0 +1,22 @@
+//! Generates the API code with a pure Rust protobuf compiler: no protoc on the build host.
+
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const FILES: [&str; 5] = [
+    "cairn/identity/v1/identity.proto",
+    "cairn/log/v1/log.proto",
+    "cairn/machine/v1/machine.proto",
+    "cairn/resource/v1/resource.proto",
+    "cairn/service/v1/service.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=cairn");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Boots the real image in QEMU and drives it with osctl
