@@ -181,10 +181,16 @@ impl Bundle {
     }
 }
 
-/// Exactly one certificate, nothing after it.
+/// Exactly one certificate, nothing after it, and no second way to write the part that no signature covers
+/// (RFC 5280 section 4.1.1.2: both algorithm fields are the same).
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
+        Ok(([], certificate))
+            if certificate.signature_algorithm == certificate.tbs_certificate.signature
+                && certificate.signature_value.unused_bits == 0 =>
+        {
+            Ok(certificate)
+        }
         Ok(_) | Err(_) => Err(CertificateError::Der),
     }
 }

@@ -27,3 +27,6 @@ pub use name::{NODE_DOMAIN, NameError, NodeId, SUBJECT_MAX_BYTES, SubjectName};
 pub use node::{SigningRequest, check_issued, check_server};
 pub use role::{Role, RoleError};
 pub use validity::Validity;
+
+#[cfg(test)]
+mod tests;
