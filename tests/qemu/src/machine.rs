@@ -1,0 +1,359 @@
+//! A QEMU machine: q35, OVMF, one disk, a console log and QMP.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+
+use crate::{accelerator::Accelerator, console::Console, programs::Programs, qmp::Qmp};
+
+const SOCKET_DEADLINE: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Which emulated watchdog the machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watchdog {
+    /// The chipset's own (iTCO), armed by the selector.
+    Tco,
+    /// i6300esb on PCI, armed by PID 1.
+    I6300esb,
+    /// None that works: the chipset's is strapped off.
+    None,
+}
+
+/// What a machine is made of.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// Memory.
+    pub memory_mib: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// Watchdog.
+    pub watchdog: Watchdog,
+    /// Guest TCP ports reachable from the host's loopback.
+    pub forwarded_ports: Vec<u16>,
+    /// Whether there is a network at all.
+    pub network: bool,
+    /// Contents of fw_cfg `opt/cairn.test`, for images with test hooks.
+    pub test_hooks: Option<String>,
+    /// More drives: QEMU `-drive`/`-device` arguments.
+    pub extra: Vec<String>,
+    /// Logical sector size of the disk.
+    pub sector_bytes: u32,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            memory_mib: 2048,
+            cpus: 2,
+            watchdog: Watchdog::Tco,
+            forwarded_ports: Vec::new(),
+            network: true,
+            test_hooks: None,
+            extra: Vec::new(),
+            sector_bytes: 512,
+        }
+    }
+}
+
+/// Files of a machine, all in one folder.
+#[derive(Clone, Debug)]
+pub struct Files {
+    folder: PathBuf,
+}
+
+impl Files {
+    /// A machine's files in `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Disk, a qcow2 overlay over the image.
+    pub fn disk(&self) -> PathBuf {
+        self.folder.join("disk.qcow2")
+    }
+
+    /// Configuration volume; attached when it exists.
+    pub fn config_volume(&self) -> PathBuf {
+        self.folder.join("config.img")
+    }
+
+    /// All console output.
+    pub fn console_log(&self) -> PathBuf {
+        self.folder.join("console.log")
+    }
+
+    /// Socket of the console, for people.
+    pub fn console_socket(&self) -> PathBuf {
+        self.folder.join("console.sock")
+    }
+
+    /// QMP socket of the tests.
+    pub fn qmp(&self) -> PathBuf {
+        self.folder.join("qmp.sock")
+    }
+
+    /// Process id of QEMU.
+    pub fn pid(&self) -> PathBuf {
+        self.folder.join("qemu.pid")
+    }
+
+    /// Firmware variables.
+    pub fn variables(&self) -> PathBuf {
+        self.folder.join("vars.fd")
+    }
+}
+
+/// A running machine.
+pub struct Machine {
+    files: Files,
+    child: Child,
+    console: Console,
+    /// Host ports in the order of `Hardware::forwarded_ports`.
+    ports: Vec<u16>,
+}
+
+/// Makes the machine's disk: an overlay over `image` of `size`, such as "8G".
+pub fn create_disk(programs: &Programs, image: &Path, files: &Files, size: &str) -> Result<()> {
+    let (image, disk) = (image.to_string_lossy(), files.disk());
+    programs
+        .run(
+            "qemu-img",
+            &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &image, &disk.to_string_lossy(), size],
+        )
+        .map(drop)
+}
+
+/// Starts a machine on the disk in `files`.
+pub fn start(
+    programs: &Programs,
+    accelerator: Accelerator,
+    files: &Files,
+    hardware: &Hardware,
+) -> Result<Machine> {
+    let ports = hardware.forwarded_ports.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+    start_with_ports(programs, accelerator, files, hardware, ports)
+}
+
+/// Starts a machine with given host ports.
+pub fn start_with_ports(
+    programs: &Programs,
+    accelerator: Accelerator,
+    files: &Files,
+    hardware: &Hardware,
+    ports: Vec<u16>,
+) -> Result<Machine> {
+    if !files.variables().exists() {
+        fs::copy(programs.file("/usr/share/OVMF/OVMF_VARS_4M.fd"), files.variables())?;
+    }
+    for stale in [files.qmp(), files.console_socket()] {
+        fs::remove_file(stale).ok();
+    }
+    let console = Console::open(&files.console_log())?;
+    let mut command = command(programs, accelerator, files, hardware, &ports);
+    let errors = File::create(files.folder.join("qemu.log"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(errors.try_clone()?)
+        .stderr(errors)
+        // Its own process group: Ctrl-C of a test run or of `up` does not cut the machine's power.
+        .process_group(0)
+        .spawn()
+        .context("cannot start QEMU")?;
+    fs::write(files.pid(), child.id().to_string())?;
+    Ok(Machine { files: files.clone(), child, console, ports })
+}
+
+impl Machine {
+    /// Host port that leads to the guest's n-th forwarded port.
+    pub fn port(&self, index: usize) -> u16 {
+        self.ports[index]
+    }
+
+    /// The machine's files.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// QEMU's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether QEMU runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for a console line that contains `text`.
+    pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String> {
+        let child = &mut self.child;
+        self.console.wait_for(text, deadline, || matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for a console line that contains one of `texts`.
+    pub fn wait_for_any(&mut self, texts: &[&str], deadline: Duration) -> Result<(usize, String)> {
+        let child = &mut self.child;
+        self.console.wait_for_any(texts, deadline, || matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The console.
+    pub fn console(&mut self) -> &mut Console {
+        &mut self.console
+    }
+
+    /// A new QMP connection.
+    pub fn qmp(&mut self) -> Result<Qmp> {
+        let until = Instant::now() + SOCKET_DEADLINE;
+        loop {
+            match Qmp::connect(&self.files.qmp()) {
+                Ok(qmp) => return Ok(qmp),
+                Err(error) if Instant::now() >= until || !self.is_running() => {
+                    let log = fs::read_to_string(self.files.folder.join("qemu.log")).unwrap_or_default();
+                    return Err(error.context(format!("QEMU said: {}", log.trim())));
+                }
+                // The socket appears when QEMU is up; a directory watch would race with its creation.
+                Err(_) => std::thread::park_timeout(RETRY),
+            }
+        }
+    }
+
+    /// Cuts the power: QEMU is killed, nothing is flushed.
+    pub fn cut_power(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill QEMU")?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Presses the reset button.
+    pub fn reset(&mut self) -> Result<()> {
+        self.qmp()?.execute("system_reset", json!({})).map(drop)
+    }
+
+    /// Waits until QEMU ends by itself, as after a power-off.
+    pub fn wait_for_end(&mut self, deadline: Duration) -> Result<()> {
+        let until = Instant::now() + deadline;
+        while self.is_running() {
+            if Instant::now() >= until {
+                bail!("the machine did not power off within {deadline:?}");
+            }
+            std::thread::park_timeout(RETRY);
+        }
+        Ok(())
+    }
+
+    /// Leaves QEMU running when this value goes.
+    pub fn detach(self) {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        // Reaped by init of the host once this process has ended.
+        this.child.try_wait().ok();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Ends a detached machine by its pid file; false when it was not running.
+pub fn stop_detached(files: &Files) -> Result<bool> {
+    let Some(pid) = running_pid(files) else { return Ok(false) };
+    kill(pid, Signal::SIGKILL)?;
+    fs::remove_file(files.pid()).ok();
+    Ok(true)
+}
+
+/// The process of a detached machine, if it still runs.
+pub fn running_pid(files: &Files) -> Option<Pid> {
+    let pid: i32 = fs::read_to_string(files.pid()).ok()?.trim().parse().ok()?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let disk = files.disk().to_string_lossy().into_owned();
+    String::from_utf8_lossy(&command).contains(&disk).then(|| Pid::from_raw(pid))
+}
+
+/// A TCP port of loopback that is free now.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn command(
+    programs: &Programs,
+    accelerator: Accelerator,
+    files: &Files,
+    hardware: &Hardware,
+    ports: &[u16],
+) -> Command {
+    let share = programs.file("/usr/share");
+    let path = |p: PathBuf| p.to_string_lossy().into_owned();
+    let mut command = programs.command("qemu-system-x86_64");
+    command.arg("-L").arg(share.join("qemu")).args(["-machine", "q35"]).args(accelerator.arguments());
+    command.args(["-m", &hardware.memory_mib.to_string(), "-smp", &hardware.cpus.to_string()]);
+    command.args(["-display", "none", "-nodefaults", "-no-user-config"]);
+    let code = path(share.join("OVMF/OVMF_CODE_4M.fd"));
+    command.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={code}")]);
+    command.args(["-drive", &format!("if=pflash,format=raw,file={}", path(files.variables()))]);
+    // No host flush is needed: a power cut here is the end of QEMU, not of the host.
+    command
+        .args(["-drive", &format!("if=none,id=disk,file={},format=qcow2,cache=unsafe", path(files.disk()))]);
+    let sectors = hardware.sector_bytes;
+    command.args([
+        "-device",
+        &format!(
+            "virtio-blk-pci,drive=disk,bootindex=0,logical_block_size={sectors},physical_block_size={sectors}"
+        ),
+    ]);
+    if files.config_volume().exists() {
+        let volume = path(files.config_volume());
+        command.args(["-drive", &format!("if=virtio,file={volume},format=raw,readonly=on")]);
+    }
+    let (socket, log) = (path(files.console_socket()), path(files.console_log()));
+    let console = format!("socket,id=console,path={socket},server=on,wait=off,logfile={log},logappend=on");
+    command.args(["-chardev", &console, "-serial", "chardev:console"]);
+    command.args(["-qmp", &format!("unix:{},server=on,wait=off", path(files.qmp()))]);
+    command.args(["-device", "virtio-rng-pci"]);
+    if hardware.network {
+        let forwards: String = hardware
+            .forwarded_ports
+            .iter()
+            .zip(ports)
+            .map(|(guest, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
+            .collect();
+        // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
+        command.args([
+            "-netdev",
+            &format!("user,id=net,restrict=on{forwards}"),
+            "-device",
+            "virtio-net-pci,netdev=net",
+        ]);
+    }
+    match hardware.watchdog {
+        Watchdog::Tco => command.args(["-global", "ICH9-LPC.noreboot=off"]),
+        Watchdog::I6300esb => command.args(["-device", "i6300esb", "-global", "ICH9-LPC.noreboot=on"]),
+        Watchdog::None => command.args(["-global", "ICH9-LPC.noreboot=on"]),
+    };
+    command.args(["-watchdog-action", "reset"]);
+    if let Some(hooks) = &hardware.test_hooks {
+        command.args(["-fw_cfg", &format!("name=opt/cairn.test,string={}", hooks.replace(',', ",,"))]);
+    }
+    command.args(&hardware.extra);
+    command
+}

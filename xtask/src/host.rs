@@ -1,0 +1,61 @@
+//! What the build host must have, and how it gets it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::report::say;
+
+/// Programs needed on the host and the Debian packages that bring them.
+const NEEDED: [(&str, &str); 4] = [
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    ("/usr/bin/unshare", "util-linux"),
+    ("/usr/bin/xz", "xz-utils"),
+];
+/// Needed besides when the user is not root.
+const NEEDED_UNPRIVILEGED: (&str, &str) = ("/usr/bin/newuidmap", "uidmap");
+
+/// Whether the user is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Installs the missing host packages (with sudo when not root).
+pub fn prepare() -> Result<()> {
+    let mut needed = NEEDED.to_vec();
+    if !is_root() {
+        needed.push(NEEDED_UNPRIVILEGED);
+    }
+    let missing: Vec<&str> =
+        needed.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)
+}
+
+/// Installs Debian packages on the host.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("this host lacks: {list}. It is not Debian, so install them by hand and run the command again");
+    }
+    let (program, prefix): (&str, &[&str]) =
+        if is_root() { ("apt-get", &[]) } else { ("sudo", &["apt-get"]) };
+    say(&format!("  host: installing {list}{}", if is_root() { "" } else { " (asks sudo)" }));
+    for arguments in
+        [&["update", "-qq"][..], &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat()]
+    {
+        let output = Command::new(program)
+            .args(prefix)
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .output()
+            .with_context(|| format!("cannot run {program}"))?;
+        if !output.status.success() && arguments[0] == "install" {
+            bail!("cannot install {list}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+    }
+    Ok(())
+}
