@@ -117,7 +117,9 @@ fn attempts(record: &Record, recording: Recording) -> [Option<Attempt>; 3] {
     };
     let active = Attempt { slot: record.active, role: Role::Ordinary };
     let other = Attempt { slot: record.active.other(), role: Role::Ordinary };
-    let [preferred, last] = if record.slot(record.active).boots_since_alive >= BOOTS_MAX {
+    let exhausted = record.slot(active.slot).boots_since_alive >= BOOTS_MAX;
+    let untried = matches!(record.slot(other.slot).state, SlotState::Trial { tries_left: 1.. });
+    let [preferred, last] = if exhausted && !untried {
         [Attempt { role: Role::Successor, ..other }, active]
     } else {
         [active, other]

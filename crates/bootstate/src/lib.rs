@@ -21,6 +21,8 @@ mod codec;
 mod copies;
 mod flags;
 mod medium;
+#[cfg(test)]
+mod model;
 mod pe;
 mod record;
 mod transition;

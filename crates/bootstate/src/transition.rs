@@ -17,18 +17,14 @@ pub enum TransitionError {
         running: Slot,
     },
     /// Older than what the rollback floor allows.
-    #[error("release {version} is below the rollback floor {floor}")]
+    #[error("the release is below the rollback floor {floor}")]
     BelowFloor {
-        /// Of the release.
-        version: ReleaseVersion,
         /// In force.
         floor: ReleaseVersion,
     },
     /// The floor would shut out a release that the node may need.
-    #[error("rollback floor {floor} is above release {version} in slot {}", slot.letter())]
+    #[error("the rollback floor would be above release {version} in slot {}", slot.letter())]
     FloorAboveSlot {
-        /// As asked for.
-        floor: ReleaseVersion,
         /// The slot that would be shut out.
         slot: Slot,
         /// Its release.
@@ -65,18 +61,21 @@ impl Record {
     pub fn mark_alive(&mut self, running: Slot) {
         let slot = self.slots.get_mut(running);
         slot.boots_since_alive = 0;
-        if !matches!(slot.state, SlotState::Trial { .. }) {
-            self.active = running;
+        match slot.state {
+            SlotState::Confirmed | SlotState::Failed => self.active = running,
+            SlotState::Trial { .. } | SlotState::Empty => {}
         }
     }
 
     /// The slot that the next release goes to. To be asked before the first byte is written there.
     pub fn trial_target(&self, running: Slot, version: &ReleaseVersion) -> Result<Slot, TransitionError> {
-        if matches!(self.slot(running).state, SlotState::Trial { .. }) {
-            return Err(TransitionError::Unconfirmed { running });
+        match self.slot(running).state {
+            SlotState::Empty => return Err(TransitionError::Empty { slot: running }),
+            SlotState::Trial { .. } => return Err(TransitionError::Unconfirmed { running }),
+            SlotState::Confirmed | SlotState::Failed => {}
         }
         if version.precedence(&self.rollback_floor) == Ordering::Less {
-            return Err(TransitionError::BelowFloor { version: *version, floor: self.rollback_floor });
+            return Err(TransitionError::BelowFloor { floor: self.rollback_floor });
         }
         Ok(running.other())
     }
@@ -119,7 +118,7 @@ impl Record {
             if let Some(Release { version, .. }) = self.slot(slot).release()
                 && version.precedence(&floor) == Ordering::Less
             {
-                return Err(TransitionError::FloorAboveSlot { floor, slot, version: *version });
+                return Err(TransitionError::FloorAboveSlot { slot, version: *version });
             }
         }
         if floor.precedence(&self.rollback_floor) == Ordering::Greater {
@@ -180,9 +179,8 @@ mod tests {
         let unconfirmed = TransitionError::Unconfirmed { running: Slot::B };
         assert_eq!(record.begin_trial(Slot::B, release("1.2.0")), Err(unconfirmed));
         assert_eq!(record.fail(Slot::A), Err(TransitionError::NotOnTrial { slot: Slot::A }));
-        let floor = version("1.0.1");
-        let shut_out = TransitionError::FloorAboveSlot { floor, slot: Slot::A, version: version("1.0.0") };
-        assert_eq!(record.raise_rollback_floor(floor), Err(shut_out));
+        let shut_out = TransitionError::FloorAboveSlot { slot: Slot::A, version: version("1.0.0") };
+        assert_eq!(record.raise_rollback_floor(version("1.0.1")), Err(shut_out));
         assert_eq!(record, before);
         let mut record = Record::new(release("1.0.0"));
         assert_eq!(record.confirm(Slot::B), Err(TransitionError::Empty { slot: Slot::B }));
@@ -194,7 +192,7 @@ mod tests {
         record.raise_rollback_floor(version("1.1.0")).unwrap();
         record.raise_rollback_floor(version("1.0.0")).unwrap();
         assert_eq!(record.rollback_floor(), version("1.1.0"));
-        let below = TransitionError::BelowFloor { version: version("1.0.9"), floor: version("1.1.0") };
+        let below = TransitionError::BelowFloor { floor: version("1.1.0") };
         assert_eq!(record.begin_trial(Slot::A, release("1.0.9")), Err(below));
         record.begin_trial(Slot::A, release("1.1.0")).unwrap();
     }
