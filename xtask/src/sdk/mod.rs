@@ -86,7 +86,7 @@ impl Sdk {
 pub fn provide(repository: &Path) -> Result<Sdk> {
     host::prepare()?;
     let locked = lock::read(repository)?;
-    let key = Key::new("sdk", 2)
+    let key = Key::new("sdk", 3)
         .text(&PACKAGES.join(" "))
         .text(&BACKPORTS.join(" "))
         .path(repository, lock::PATH)?;
@@ -125,9 +125,9 @@ fn make(locked: &lock::Packages, into: &Path) -> Result<()> {
     let preferences = into.join("preferences");
     let backports: String = BACKPORTS
         .iter()
-        .map(|p| format!("Package: *{p}*\nPin: release a={SUITE}-backports\nPin-Priority: 700\n\n"))
+        .map(|p| format!("Package: *{p}*\nPin: release n={SUITE}-backports\nPin-Priority: 700\n\n"))
         .collect();
-    let rust = "Package: libstd-rust-*\nPin: release a=trixie-backports\nPin-Priority: 700\n\n";
+    let rust = "Package: libstd-rust-*\nPin: release n=trixie-backports\nPin-Priority: 700\n\n";
     fs::write(&preferences, format!("{}{backports}{rust}", lock::preferences(locked)))?;
     let archive = into.join("root.tar");
     bootstrap(&sources, &preferences, &archive)?;
