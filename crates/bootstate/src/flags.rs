@@ -46,6 +46,12 @@ impl BootFlags {
         if condition { self } else { Self::NONE }
     }
 
+    /// Of these, those that tell of damage to the record.
+    #[must_use]
+    pub const fn damage(self) -> Self {
+        Self(self.0 & Self::STATE_DAMAGED.with(Self::STATE_REBUILT).0)
+    }
+
     /// Whether all of the other's flags are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -104,6 +110,7 @@ mod tests {
         ];
         let union = all.into_iter().fold(BootFlags::NONE, BootFlags::with);
         assert_eq!(union.bits().count_ones() as usize, all.len());
+        assert_eq!(union.damage(), BootFlags::STATE_DAMAGED.with(BootFlags::STATE_REBUILT));
         assert!(all.into_iter().all(|flag| union.contains(flag) && !BootFlags::NONE.contains(flag)));
     }
 }
