@@ -6,10 +6,16 @@
 mod build;
 mod cache;
 mod host;
+mod nodes;
+mod quality;
 mod report;
 mod sdk;
+mod test;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -23,10 +29,53 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build everything, boot a node in QEMU and wait until its pod answers
+    Up {
+        /// Name of the node: hostname and osctl context
+        #[arg(long, default_value = NODE)]
+        name: String,
+        /// Begin with an empty disk and new secrets
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// End a node's machine; its disk stays
+    Down {
+        #[arg(long, default_value = NODE)]
+        name: String,
+    },
+    /// Where everything of a node is
+    Status {
+        #[arg(long, default_value = NODE)]
+        name: String,
+        #[arg(short, long, default_value = "text", value_parser = ["text", "json"])]
+        output: String,
+    },
+    /// Show a node's console
+    Console {
+        #[arg(long, default_value = NODE)]
+        name: String,
+    },
+    /// Run osctl against a node: cargo xtask osctl -- health
+    Osctl {
+        #[arg(long, default_value = NODE)]
+        name: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the tests: all, or `unit` or `qemu`, optionally only those whose name contains FILTER
+    Test {
+        kind: Option<test::Kind>,
+        filter: Option<String>,
+        /// The long forms, whose figures stand in docs/MEASURED.md
+        #[arg(long)]
+        long: bool,
+    },
+    /// Formatting, lints, documentation, kernel fragments, dependencies
+    Check,
     /// Print where an artifact lies, building it first when needed
     Artifact {
-        /// sdk, kernel, kubernetes, containerd, cni, selector, statics, daemons
-        name: String,
+        #[arg(value_enum)]
+        name: ArtifactName,
     },
     /// Renew the lock of Debian packages (image/debian.lock)
     Lock,
@@ -34,32 +83,80 @@ enum Task {
     SdkExec { spec: String },
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
-    match cli.command {
-        Task::SdkExec { spec } => sdk::exec::enter(&spec),
-        Task::Lock => sdk::relock(repository()?),
-        Task::Artifact { name } => artifact(&name),
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ArtifactName {
+    Sdk,
+    Kernel,
+    KernelConfig,
+    Kubernetes,
+    Containerd,
+    Cni,
+    Selector,
+    Root,
+    Uki,
+    Disk,
+    TestDisk,
+    Osctl,
+}
+
+const NODE: &str = "dev";
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain of causes; a backtrace of the build tool helps nobody.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(task: Task) -> Result<()> {
+    let repository = repository()?;
+    match task {
+        Task::SdkExec { spec } => sdk::exec::enter(&spec),
+        Task::Lock => sdk::relock(repository),
+        Task::Up { name, fresh } => nodes::up(&build::all(repository)?, &name, fresh),
+        Task::Down { name } => nodes::down(&name),
+        Task::Status { name, output } => nodes::status(&name, output == "json"),
+        Task::Console { name } => nodes::console(&name),
+        Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
+        Task::Test { kind, filter, long } => tests(repository, kind, filter.as_deref(), long),
+        Task::Check => quality::check(repository, &sdk::provide(repository)?),
+        Task::Artifact { name } => artifact(repository, name),
+    }
+}
+
+fn tests(repository: &Path, kind: Option<test::Kind>, filter: Option<&str>, long: bool) -> Result<()> {
+    if kind != Some(test::Kind::Qemu) {
+        test::unit(repository, filter)?;
+    }
+    if kind != Some(test::Kind::Unit) {
+        test::qemu(repository, &build::all(repository)?, filter, long)?;
+    }
+    Ok(())
 }
 
 fn repository() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no repository")
 }
 
-fn artifact(name: &str) -> Result<()> {
-    let repository = repository()?;
-    let sdk = sdk::provide(repository)?;
+fn artifact(repository: &Path, name: ArtifactName) -> Result<()> {
+    let sdk = || sdk::provide(repository);
     let path: PathBuf = match name {
-        "sdk" => sdk.root,
-        "kernel" => build::kernel::provide(repository, &sdk)?.image,
-        "kubernetes" => build::go::provide(repository, &sdk)?.kubernetes,
-        "containerd" => build::go::provide(repository, &sdk)?.containerd,
-        "cni" => build::go::provide(repository, &sdk)?.cni,
-        "selector" => build::rust::provide(repository, &sdk)?.selector.path,
-        "statics" => build::rust::provide(repository, &sdk)?.statics.path,
-        "daemons" => build::rust::provide(repository, &sdk)?.daemons.path,
-        other => anyhow::bail!("no artifact named {other:?}"),
+        ArtifactName::Sdk => sdk()?.root,
+        ArtifactName::Kernel => build::kernel::provide(repository, &sdk()?)?.image,
+        ArtifactName::KernelConfig => build::kernel::provide(repository, &sdk()?)?.config,
+        ArtifactName::Kubernetes => build::go::provide(repository, &sdk()?)?.kubernetes,
+        ArtifactName::Containerd => build::go::provide(repository, &sdk()?)?.containerd,
+        ArtifactName::Cni => build::go::provide(repository, &sdk()?)?.cni,
+        ArtifactName::Selector => build::rust::provide(repository, &sdk()?)?.selector.path,
+        ArtifactName::Osctl => build::osctl(repository)?,
+        ArtifactName::Root => build::all(repository)?.image.root,
+        ArtifactName::Uki => build::all(repository)?.image.uki,
+        ArtifactName::Disk => build::all(repository)?.image.disk,
+        ArtifactName::TestDisk => build::all(repository)?.image.test_disk,
     };
     println!("{}", path.display());
     Ok(())

@@ -87,6 +87,11 @@ impl Console {
         Ok(&self.lines)
     }
 
+    /// The next wait begins at the first line again.
+    pub fn rewind(&mut self) {
+        self.seen = 0;
+    }
+
     /// From now on, only lines that come later are waited for.
     pub fn skip(&mut self) -> Result<()> {
         self.read()?;

@@ -7,7 +7,6 @@
 
 pub mod accelerator;
 pub mod bed;
-pub mod config_volume;
 pub mod console;
 pub mod http;
 pub mod machine;

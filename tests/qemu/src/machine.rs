@@ -242,6 +242,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Lets the machine run for a while: the moment of a power cut is a time, not an event.
+    pub fn run_for(&mut self, duration: Duration) -> Result<()> {
+        let until = Instant::now() + duration;
+        while Instant::now() < until {
+            if !self.is_running() {
+                bail!("the machine ended by itself");
+            }
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()).min(RETRY));
+        }
+        Ok(())
+    }
+
     /// Presses the reset button.
     pub fn reset(&mut self) -> Result<()> {
         self.qmp()?.execute("system_reset", json!({})).map(drop)

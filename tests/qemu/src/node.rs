@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use image::volume::ConfigVolume;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     accelerator::Accelerator,
-    config_volume, http,
+    http,
     machine::{self, Files, Hardware, Machine},
     programs::Programs,
 };
@@ -102,7 +103,8 @@ impl Node {
         }
         let configuration = configuration(tools, blueprint, &files)?;
         let images: Vec<&Path> = blueprint.probe_image.iter().map(PathBuf::as_path).collect();
-        config_volume::create(&tools.programs, &files.config_volume(), &configuration, &images)?;
+        let volume = ConfigVolume { machine_yaml: &configuration, images: &images };
+        image::volume::assemble(&tools.programs, &volume, &files.config_volume())?;
         machine::create_disk(&tools.programs, &blueprint.image, &files, &blueprint.disk_size)?;
         Ok(files)
     }
@@ -115,10 +117,16 @@ impl Node {
 
     /// Prepares, starts, adopts and waits for the sample pod.
     pub fn up(tools: &Tools, blueprint: &Blueprint, folder: &Path) -> Result<Self> {
+        let mut node = Self::up_without_pod(tools, blueprint, folder)?;
+        node.wait_for_pod()?;
+        Ok(node)
+    }
+
+    /// Prepares, starts and adopts, without waiting for a pod.
+    pub fn up_without_pod(tools: &Tools, blueprint: &Blueprint, folder: &Path) -> Result<Self> {
         let files = Self::prepare(tools, blueprint, folder)?;
         let mut node = Self::start(tools, blueprint, &files)?;
         node.adopt()?;
-        node.wait_for_pod()?;
         Ok(node)
     }
 
@@ -251,13 +259,12 @@ pub fn default_hardware() -> Hardware {
     Hardware { forwarded_ports: vec![API_PORT, POD_PORT, PROBE_PORT], ..Hardware::default() }
 }
 
-fn configuration(tools: &Tools, blueprint: &Blueprint, files: &Files) -> Result<PathBuf> {
+fn configuration(tools: &Tools, blueprint: &Blueprint, files: &Files) -> Result<String> {
     let mut pods = vec![("hello".to_owned(), HELLO_POD.to_owned())];
     if blueprint.probe_image.is_some() {
         pods.push(("probe".into(), PROBE_POD.into()));
     }
     pods.extend(blueprint.pods.iter().enumerate().map(|(index, pod)| (format!("pod-{index}"), pod.clone())));
-    let output = files.folder().join("machine.yaml");
     let secrets = secrets(files).to_string_lossy().into_owned();
     let mut arguments = vec!["gen".to_owned(), "config".into(), "--secrets".into(), secrets];
     arguments.extend(["--hostname".to_owned(), blueprint.name.clone()]);
@@ -267,9 +274,7 @@ fn configuration(tools: &Tools, blueprint: &Blueprint, files: &Files) -> Result<
         arguments.extend(["--static-pod".to_owned(), path.to_string_lossy().into_owned()]);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let text = osctl(tools, files, &arguments)?;
-    fs::write(&output, text)?;
-    Ok(output)
+    osctl(tools, files, &arguments)
 }
 
 fn osctl(tools: &Tools, files: &Files, arguments: &[&str]) -> Result<String> {

@@ -1,11 +1,13 @@
 //! Programs of the SDK run without changing root: through the SDK's own dynamic loader.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use anyhow::{Context as _, Result, bail};
+use image::tools::{ENVIRONMENT, Tools};
 
 /// An SDK root whose programs are run.
 #[derive(Clone, Debug)]
@@ -50,5 +52,21 @@ impl Programs {
     fn find(&self, name: &str) -> PathBuf {
         let user = self.file("/usr/bin").join(name);
         if user.exists() { user } else { self.file("/usr/sbin").join(name) }
+    }
+}
+
+impl Tools for Programs {
+    fn run(&self, program: &str, arguments: &[OsString]) -> Result<Output> {
+        self.command(program)
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .args(arguments)
+            .output()
+            .with_context(|| format!("cannot run {program} of the SDK"))
+    }
+
+    fn inside(&self, host_path: &Path) -> Result<PathBuf> {
+        // Nothing changes root: paths are the host's.
+        Ok(std::path::absolute(host_path)?)
     }
 }

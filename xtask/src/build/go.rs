@@ -11,6 +11,8 @@ use crate::{
 
 /// Kubernetes release that the kubelet reports.
 pub const KUBERNETES_VERSION: &str = "1.37.2";
+/// containerd release.
+pub const CONTAINERD_VERSION: &str = "2.4.2";
 
 /// One module and what is built from it.
 struct Component {

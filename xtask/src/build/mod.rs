@@ -1,5 +1,93 @@
-//! Everything that a device runs, from source to disk image.
+//! Everything that a device runs, from source to disk image, and the osctl of this host.
 
 pub mod go;
+pub mod image;
 pub mod kernel;
 pub mod rust;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use testbed::{
+    accelerator::{self, Accelerator},
+    node::Tools,
+    programs::Programs,
+};
+
+use crate::{
+    cache,
+    report::{Step, say},
+    sdk::{self, Sdk},
+};
+
+/// All that is built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// SDK.
+    pub sdk: Sdk,
+    /// Kernel.
+    pub kernel: kernel::Kernel,
+    /// Go programs.
+    pub go: go::GoPrograms,
+    /// Rust programs of a device.
+    pub rust: rust::RustPrograms,
+    /// Bootable image.
+    pub image: image::Image,
+    /// osctl of this host.
+    pub osctl: PathBuf,
+}
+
+impl Built {
+    /// What it takes to run nodes.
+    pub fn tools(&self) -> Result<Tools> {
+        let programs = Programs::new(&self.sdk.root);
+        let accelerator = accelerator(&programs, &self.kernel)?;
+        Ok(Tools { programs, osctl: self.osctl.clone(), accelerator })
+    }
+}
+
+/// Builds everything, or takes it from the cache.
+pub fn all(repository: &Path) -> Result<Built> {
+    let sdk = sdk::provide(repository)?;
+    let kernel = kernel::provide(repository, &sdk)?;
+    let go = go::provide(repository, &sdk)?;
+    let rust = rust::provide(repository, &sdk)?;
+    let inputs = image::Inputs { repository, sdk: &sdk, kernel: &kernel, go: &go, rust: &rust };
+    let image = image::provide(&inputs)?;
+    let osctl = osctl(repository)?;
+    Ok(Built { sdk, kernel, go, rust, image, osctl })
+}
+
+/// Builds osctl with the host's cargo.
+pub fn osctl(repository: &Path) -> Result<PathBuf> {
+    let step = Step::start("osctl", "with your cargo");
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "--package", "osctl"])
+        .current_dir(repository)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("osctl does not build (see above)");
+    }
+    step.done();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
+    Ok(target.join("debug/osctl"))
+}
+
+/// Tries the accelerator once per boot of the host and kernel.
+fn accelerator(programs: &Programs, kernel: &kernel::Kernel) -> Result<Accelerator> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let known = cache::scratch("accelerator")?.join(format!("{}-{}", kernel.key, boot.trim()));
+    if let Ok(text) = std::fs::read_to_string(&known) {
+        return Ok(serde_json::from_str(&text)?);
+    }
+    let step = Step::start("accelerator", "trying hardware virtualization, at most 15 s");
+    let found = accelerator::probe(programs, &kernel.image)?;
+    step.done();
+    say(&format!("  accelerator: {found:?}"));
+    std::fs::write(known, serde_json::to_string(&found)?)?;
+    Ok(found)
+}

@@ -37,7 +37,7 @@ const PACKAGES: &[&str] = &[
     "lz4",
     "perl",
     "python3-minimal",
-    "rsync",
+    "patch",
     // Rust and Go programs.
     "libc6-dev",
     "g++",

@@ -1,0 +1,94 @@
+//! Services die and come back; pods do not notice.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{BOOT, SOON, bed, blueprint, up};
+use testbed::{
+    http,
+    node::{Node, POD_PORT},
+};
+
+#[test]
+fn killed_services_return_and_pods_keep_answering() {
+    let bed = bed();
+    let mut node = up(&bed, &blueprint(&bed, "services"));
+    let boot = pod_identity(&node);
+    for service in ["apid", "machined", "containerd", "kubelet"] {
+        kill_and_await(&mut node, service);
+        http::get(node.forwarded(POD_PORT).unwrap(), "/").unwrap();
+    }
+    node.osctl(&["health", "--wait"]).unwrap();
+    assert_eq!(pod_identity(&node), boot, "a pod was restarted");
+    orphans_are_reaped(&mut node);
+}
+
+#[test]
+fn a_service_that_cannot_run_fails_alone() {
+    let bed = bed();
+    let mut blueprint = blueprint(&bed, "crash-loop");
+    blueprint.image = bed.test_disk.clone();
+    blueprint.probe_image = None;
+    blueprint.hardware.test_hooks = Some("crash-service kubelet\n".into());
+    let mut node = Node::up_without_pod(&support::tools(&bed), &blueprint, &support::folder(&bed, "crash-loop")).unwrap();
+    node.machine.wait_for("cairn: service kubelet backoff", BOOT).unwrap();
+    node.machine.wait_for("cairn: service kubelet failed", BOOT).unwrap();
+    let services = node.osctl(&["services"]).unwrap();
+    for healthy in ["machined", "apid", "containerd"] {
+        let line = services.lines().find(|line| line.contains(healthy)).unwrap();
+        assert!(line.to_lowercase().contains("running"), "{line}");
+    }
+    let output = node.osctl_output(&["health"]).unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("kubelet"));
+}
+
+#[test]
+fn an_essential_service_that_never_starts_reboots_the_node_in_order() {
+    let bed = bed();
+    let mut blueprint = blueprint(&bed, "no-apid");
+    blueprint.image = bed.test_disk.clone();
+    blueprint.probe_image = None;
+    blueprint.hardware.test_hooks = Some("break-service apid\n".into());
+    let tools = support::tools(&bed);
+    let files = Node::prepare(&tools, &blueprint, &support::folder(&bed, "no-apid")).unwrap();
+    let mut node = Node::start(&tools, &blueprint, &files).unwrap();
+    node.machine.wait_for("cairn: shutdown:", BOOT).unwrap();
+    node.machine.wait_for("cairn: init started", BOOT).unwrap();
+    assert!(node.machine.is_running());
+}
+
+fn kill_and_await(node: &mut Node, service: &str) {
+    node.machine.console().skip().unwrap();
+    let killed = node.probe("POST", &format!("/kill?comm={service}&signal=9")).unwrap();
+    assert!(killed.chars().any(|c| c.is_ascii_digit()), "no {service} was killed: {killed}");
+    node.machine.wait_for(&format!("cairn: service {service} running"), SOON).unwrap();
+}
+
+/// What changes when the pod's process is another one.
+fn pod_identity(node: &Node) -> String {
+    let processes = node.probe("GET", "/pss").unwrap();
+    let list: serde_json::Value = serde_json::from_str(&processes).unwrap();
+    let hello = list.as_array().unwrap().iter().find(|process| process["comm"] == "hello").unwrap();
+    hello["pid"].to_string()
+}
+
+fn orphans_are_reaped(node: &mut Node) {
+    let total = 100_000;
+    let step = 10_000;
+    for _ in 0..total / step {
+        node.probe("POST", &format!("/orphans?count={step}")).unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        let zombies = node.probe("GET", "/zombies").unwrap();
+        if zombies.trim() == "0" {
+            break;
+        }
+        assert!(Instant::now() < until, "{zombies} zombies are left");
+    }
+    node.osctl(&["health", "--wait"]).unwrap();
+}

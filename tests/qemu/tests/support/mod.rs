@@ -1,0 +1,72 @@
+//! What the tests share: nodes on the built image, and seeded randomness.
+
+#![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
+
+use std::{path::PathBuf, time::Duration};
+
+use testbed::{
+    bed::Bed,
+    node::{self, Blueprint, Node, Tools},
+};
+
+/// For things that follow at once in a running node.
+pub const SOON: Duration = Duration::from_secs(60);
+/// For a boot, by whatever route.
+pub const BOOT: Duration = node::BOOT_DEADLINE;
+
+/// The bed; a test without it fails with what to run.
+pub fn bed() -> Bed {
+    Bed::from_environment().unwrap()
+}
+
+pub fn tools(bed: &Bed) -> Tools {
+    Tools { programs: bed.programs(), osctl: bed.osctl.clone(), accelerator: bed.accelerator }
+}
+
+/// A node with the sample pod and the probe pod.
+pub fn blueprint(bed: &Bed, name: &str) -> Blueprint {
+    Blueprint {
+        name: name.to_owned(),
+        image: bed.disk.clone(),
+        disk_size: "8G".to_owned(),
+        hardware: node::default_hardware(),
+        pods: Vec::new(),
+        probe_image: Some(bed.probe_image.clone()),
+    }
+}
+
+/// An empty folder for a node of this run.
+pub fn folder(bed: &Bed, name: &str) -> PathBuf {
+    let folder = bed.work.join(name);
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A node that is up, adopted, its pods answering.
+pub fn up(bed: &Bed, blueprint: &Blueprint) -> Node {
+    let mut node = Node::up(&tools(bed), blueprint, &folder(bed, &blueprint.name)).unwrap();
+    if blueprint.probe_image.is_some() {
+        node.wait_for_probe().unwrap();
+    }
+    node
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough for choosing moments and blocks, and replayed by its seed.
+pub struct Random(u64);
+
+impl Random {
+    /// Prints the seed, so that a failure can be replayed.
+    pub fn seeded(bed: &Bed, test: &str) -> Self {
+        println!("{test}: seed {}", bed.seed);
+        Self(bed.seed)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}

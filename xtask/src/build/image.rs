@@ -1,0 +1,200 @@
+//! From built programs to what boots: container images, root, UKIs, disks.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use image::{
+    disk::Disk,
+    erofs::{self, RootImage},
+    oci::{self, ContainerImage},
+    root::{Parts, Release},
+    uki::{self, Uki},
+};
+use testbed::programs::Programs;
+
+use super::{
+    go::{self, GoPrograms},
+    kernel::Kernel,
+    rust::RustPrograms,
+};
+use crate::{
+    cache::{self, Artifact, Key},
+    sdk::Sdk,
+};
+
+/// Rises when the image library changes its output for the same parts; its source is in the key besides.
+const REVISION: u32 = 1;
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// Lets tests break PID 1 on purpose; never in a release.
+const TEST_HOOKS: &[&str] = &["cairn.test_hooks=1"];
+
+/// A bootable image and its parts.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Raw disk.
+    pub disk: PathBuf,
+    /// Raw disk whose kernel command line allows test hooks.
+    pub test_disk: PathBuf,
+    /// Root file system with its hash tree.
+    pub root: PathBuf,
+    /// Where the root's facts lie as JSON.
+    pub root_facts: PathBuf,
+    /// Slot A's UKI; slot B's lies beside it.
+    pub uki: PathBuf,
+    /// Archive of the probe image.
+    pub probe_image: PathBuf,
+}
+
+/// Everything that goes into an image.
+pub struct Inputs<'a> {
+    /// Source tree.
+    pub repository: &'a Path,
+    /// SDK.
+    pub sdk: &'a Sdk,
+    /// Kernel.
+    pub kernel: &'a Kernel,
+    /// Go programs.
+    pub go: &'a GoPrograms,
+    /// Rust programs.
+    pub rust: &'a RustPrograms,
+}
+
+/// Assembles the image, or takes it from the cache.
+pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
+    let containers = containers(inputs)?;
+    let root = root(inputs, &containers)?;
+    let ukis = ukis(inputs, &root)?;
+    let disks = disks(inputs, &root, &ukis)?;
+    Ok(Image {
+        disk: disks.path.join("cairn.img"),
+        test_disk: disks.path.join("cairn-test.img"),
+        root: root.path.join("root.img"),
+        root_facts: root.path.join("root.json"),
+        uki: ukis.path.join("a.efi"),
+        probe_image: containers.path.join("probe.tar"),
+    })
+}
+
+fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
+    let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
+    cache::artifact("container-images", key, "pause, hello and probe", |into| {
+        let makers: [(&str, fn(&[u8]) -> ContainerImage); 3] =
+            [("pause", oci::pause), ("hello", oci::hello), ("probe", oci::probe)];
+        for (name, make) in makers {
+            let program = fs::read(inputs.rust.statics.path.join(name))?;
+            fs::write(into.join(format!("{name}.tar")), make(&program).archive()?)?;
+        }
+        Ok(())
+    })
+}
+
+fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
+    let mut key = key(inputs, "root")?
+        .text(&containers.key)
+        .text(&inputs.sdk.key)
+        .text(&inputs.kernel.key)
+        .text(&inputs.rust.statics.key)
+        .text(&inputs.rust.daemons.key);
+    for component in &inputs.go.keys {
+        key = key.text(component);
+    }
+    cache::artifact("root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
+        seal_root(inputs, containers, into)
+    })
+}
+
+fn seal_root(inputs: &Inputs<'_>, containers: &Artifact, into: &Path) -> Result<()> {
+    let tree = into.join("tree");
+    image::root::plan(&parts(inputs, containers)?)?.write(&tree)?;
+    let programs = Programs::new(&inputs.sdk.root);
+    let facts = erofs::seal(&programs, &tree, &into.join("root.img"))?;
+    fs::write(into.join("root.json"), serde_json::to_vec_pretty(&facts)?)?;
+    cache::remove(&tree)
+}
+
+fn parts(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Parts> {
+    let (statics, daemons) = (&inputs.rust.statics.path, &inputs.rust.daemons.path);
+    let mut plugins: Vec<PathBuf> = cache::files_below(&inputs.go.cni)?;
+    plugins.sort();
+    Ok(Parts {
+        release: release(inputs),
+        init: statics.join("init"),
+        machined: daemons.join("machined"),
+        apid: daemons.join("apid"),
+        containerd: inputs.go.containerd.join("containerd"),
+        shim: inputs.go.containerd.join("containerd-shim-runc-v2"),
+        kubernetes: inputs.go.kubernetes.join("kubernetes"),
+        cni_plugins: plugins,
+        sdk: inputs.sdk.root.clone(),
+        modules_builtin: inputs.kernel.modules_builtin.clone(),
+        images: ["pause", "hello"].map(|name| containers.path.join(format!("{name}.tar"))).into(),
+    })
+}
+
+fn release(inputs: &Inputs<'_>) -> Release {
+    Release {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kubernetes: go::KUBERNETES_VERSION.to_owned(),
+        containerd: go::CONTAINERD_VERSION.to_owned(),
+        kernel: inputs.kernel.release.clone(),
+        unlocked: !inputs.sdk.locked,
+    }
+}
+
+fn ukis(inputs: &Inputs<'_>, root: &Artifact) -> Result<Artifact> {
+    let key = key(inputs, "uki")?.text(&root.key).text(&inputs.kernel.key);
+    cache::artifact("uki", key, "one for each slot", |into| {
+        let facts: RootImage = serde_json::from_slice(&fs::read(root.path.join("root.json"))?)?;
+        for (name, partition, extra) in [
+            ("a.efi", &layout::ROOT_A, &[][..]),
+            ("b.efi", &layout::ROOT_B, &[]),
+            ("test-a.efi", &layout::ROOT_A, TEST_HOOKS),
+        ] {
+            let command_line = uki::command_line(&facts, partition, extra)?;
+            fs::write(into.join(name), assemble_uki(inputs, &command_line)?)?;
+        }
+        Ok(())
+    })
+}
+
+/// A UKI with any command line, for the measurements too.
+pub fn assemble_uki(inputs: &Inputs<'_>, command_line: &str) -> Result<Vec<u8>> {
+    let stub = inputs.sdk.root.join(STUB.trim_start_matches('/'));
+    let uki = Uki {
+        stub: &fs::read(&stub).with_context(|| stub.display().to_string())?,
+        os_release: &release(inputs).os_release(),
+        command_line,
+        kernel_release: &inputs.kernel.release,
+        kernel: &fs::read(&inputs.kernel.image)?,
+    };
+    uki.build()
+}
+
+fn disks(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact) -> Result<Artifact> {
+    let key = key(inputs, "disk")?.text(&root.key).text(&ukis.key).text(&inputs.rust.selector.key);
+    cache::artifact("disk", key, "raw disk images", |into| {
+        for (name, uki) in [("cairn.img", "a.efi"), ("cairn-test.img", "test-a.efi")] {
+            assemble_disk(inputs, &root.path.join("root.img"), &ukis.path.join(uki), &into.join(name))?;
+        }
+        Ok(())
+    })
+}
+
+/// A disk from any root and UKI.
+pub fn assemble_disk(inputs: &Inputs<'_>, root: &Path, uki: &Path, output: &Path) -> Result<()> {
+    let selector = inputs.rust.selector.path.join("boot.efi");
+    let disk = Disk { version: env!("CARGO_PKG_VERSION"), selector: &selector, uki, root };
+    image::disk::assemble(&Programs::new(&inputs.sdk.root), &disk, output)
+}
+
+fn key(inputs: &Inputs<'_>, name: &str) -> Result<Key> {
+    let repository = inputs.repository;
+    Key::new(name, REVISION)
+        .path(repository, "image/src")?
+        .path(repository, "crates/layout")?
+        .path(repository, "crates/verity")?
+        .path(repository, "crates/bootstate")
+}

@@ -1,0 +1,101 @@
+//! `cargo xtask test`: unit tests by your cargo, then the QEMU tests on the built image.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use testbed::bed::{Bed, VARIABLE};
+
+use crate::{
+    build::Built,
+    cache,
+    report::{Step, say, seconds},
+};
+
+/// Which tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Every crate's own tests: no QEMU.
+    Unit,
+    /// The image in QEMU.
+    Qemu,
+}
+
+/// Runs the unit tests.
+pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
+    say("unit tests");
+    let mut command = Command::new("cargo");
+    command.args(["test", "--workspace", "--locked"]).current_dir(repository);
+    // The tests in tests/qemu need the bed that `qemu` prepares; the library's own tests do not.
+    command.args(["--lib", "--bins"]);
+    let integration = ["apid", "osctl", "machined"];
+    command.args(filter);
+    run(&mut command, "unit tests")?;
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked"]).current_dir(repository);
+    for package in integration {
+        command.args(["--package", package]);
+    }
+    command.args(["--test", "*"]).args(filter);
+    run(&mut command, "integration tests")
+}
+
+/// Runs the QEMU tests.
+pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) -> Result<()> {
+    say("QEMU tests");
+    let started = Instant::now();
+    let work = cache::scratch("test")?.join(std::process::id().to_string());
+    cache::remove(&work)?;
+    fs::create_dir_all(&work)?;
+    let tools = built.tools()?;
+    let bed = Bed {
+        sdk: built.sdk.root.clone(),
+        disk: built.image.disk.clone(),
+        test_disk: built.image.test_disk.clone(),
+        root_image: built.image.root.clone(),
+        uki: built.image.uki.clone(),
+        kernel: built.kernel.image.clone(),
+        osctl: built.osctl.clone(),
+        probe_image: built.image.probe_image.clone(),
+        work: work.clone(),
+        accelerator: tools.accelerator,
+        seed: seed(repository)?,
+        long,
+    };
+    let path = work.join("bed.json");
+    fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked", "--package", "testbed", "--test", "*"]).current_dir(repository);
+    command.env(VARIABLE, &path).args(filter);
+    // One node at a time: two processors for a node with two.
+    command.args(["--", "--test-threads=1", "--nocapture"]);
+    if let Err(error) = run(&mut command, "QEMU tests") {
+        bail!("{error}; consoles and QEMU's messages of the nodes are in {}", work.display());
+    }
+    say(&format!("QEMU tests passed in {}", seconds(started.elapsed())));
+    cache::remove(&work)
+}
+
+/// `CAIRN_SEED`, else from the commit, so that a run can be repeated and runs of different commits differ.
+fn seed(repository: &Path) -> Result<u64> {
+    if let Ok(text) = std::env::var("CAIRN_SEED") {
+        return text.parse().with_context(|| format!("CAIRN_SEED={text} is no number"));
+    }
+    let output = Command::new("git").args(["rev-parse", "--short=15", "HEAD"]).current_dir(repository).output()?;
+    let commit = String::from_utf8_lossy(&output.stdout);
+    Ok(u64::from_str_radix(commit.trim(), 16).unwrap_or(1))
+}
+
+fn run(command: &mut Command, what: &str) -> Result<()> {
+    let step = Step::start(what, "running");
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("{what} failed");
+    }
+    step.done();
+    Ok(())
+}
