@@ -1,0 +1,256 @@
+//! What machined renders for apid: key, certificate, CAs, clock floor. Read at start and again on every change.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use layout::path;
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use pki::{Bundle, BundleError};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, version};
+use serde::Deserialize;
+use tokio::io::unix::AsyncFd;
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::verifier::Verifier;
+
+/// Longest file: 16 CAs and a chain are well below it.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
+
+/// Everything that a handshake needs.
+#[derive(Debug)]
+pub struct Material {
+    /// For handshakes.
+    pub tls: Arc<ServerConfig>,
+    /// CAs of clients.
+    pub cas: Bundle,
+    /// Under which certificates are judged.
+    pub clock: Clock,
+}
+
+/// Why the files are of no use (yet).
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file is missing, unreadable or too long.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The CA bundle is not text or holds no usable CAs.
+    #[error("the CA bundle is of no use")]
+    Cas {
+        /// Why.
+        #[source]
+        source: BundleError,
+    },
+    /// Key or certificate are not PEM.
+    #[error("the serving key or certificate is not PEM")]
+    Pem {
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// `identity.json` is not what it should be.
+    #[error("identity.json is malformed")]
+    Identity {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Key and certificate do not fit together, or TLS cannot be set up with them.
+    #[error("cannot serve with this key and certificate")]
+    Tls {
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct IdentityFile {
+    time_floor_s: u64,
+}
+
+impl Material {
+    /// Reads all files in `directory`. The clock never falls below `previous`.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(directory: &Path, previous: Option<Clock>) -> Result<Self, LoadError> {
+        let read = |name: &str| read(&directory.join(file_name(name)));
+        let identity: IdentityFile = serde_json::from_slice(&read(path::APID_IDENTITY)?)
+            .map_err(|source| LoadError::Identity { source })?;
+        let clock = previous.map_or_else(
+            || Clock::new(identity.time_floor_s),
+            |clock| clock.raised_to(identity.time_floor_s),
+        );
+        let cas = Bundle::from_pem(&String::from_utf8_lossy(&read(path::APID_CA)?))
+            .map_err(|source| LoadError::Cas { source })?;
+        let chain = CertificateDer::pem_slice_iter(&read(path::APID_CERT)?)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| LoadError::Pem { source })?;
+        let key = PrivateKeyDer::from_pem_slice(&read(path::APID_KEY)?)
+            .map_err(|source| LoadError::Pem { source })?;
+        let tls =
+            server_config(chain, key, cas.clone(), clock).map_err(|source| LoadError::Tls { source })?;
+        Ok(Self { tls: Arc::new(tls), cas, clock })
+    }
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    cas: Bundle,
+    clock: Clock,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Verifier::new(cas, clock, algorithms(&provider));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would bring an old verdict on the client's certificate with it.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn algorithms(provider: &CryptoProvider) -> rustls::crypto::WebPkiSupportedAlgorithms {
+    provider.signature_verification_algorithms
+}
+
+/// The name alone: the directory is configurable, for tests.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+    let read = || {
+        // Room from the start: growing would leave copies of a key behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_MAX_BYTES {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// Why changes cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// No inotify.
+    #[error("cannot set up inotify")]
+    Init {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory and the one above it are out of reach.
+    #[error("cannot watch {}", path.display())]
+    Add {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// inotify broke.
+    #[error("cannot read from inotify")]
+    Read {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Watches the directory, and the one above it for as long as there is none.
+pub struct Watch {
+    inotify: AsyncFd<Descriptor>,
+    directory: PathBuf,
+    parent: Option<WatchDescriptor>,
+    present: bool,
+}
+
+struct Descriptor(Inotify);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Watch {
+    /// Starts to watch; changes from here on are seen.
+    ///
+    /// # Errors
+    /// [`WatchError::Init`], [`WatchError::Add`].
+    pub fn new(directory: &Path) -> Result<Self, WatchError> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
+            .map_err(io::Error::from)
+            .and_then(|inotify| AsyncFd::new(Descriptor(inotify)))
+            .map_err(|source| WatchError::Init { source })?;
+        let mut watch = Self { inotify, directory: directory.to_owned(), parent: None, present: false };
+        watch.add_parent()?;
+        watch.add_directory()?;
+        Ok(watch)
+    }
+
+    /// Waits until something changed. Safe to cancel.
+    ///
+    /// # Errors
+    /// [`WatchError`].
+    pub async fn changed(&mut self) -> Result<(), WatchError> {
+        let mut ready = self.inotify.readable().await.map_err(|source| WatchError::Read { source })?;
+        match ready.get_inner().0.read_events() {
+            Ok(_) => {}
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(errno) => return Err(WatchError::Read { source: errno.into() }),
+        }
+        self.add_directory()
+    }
+
+    fn add_parent(&mut self) -> Result<(), WatchError> {
+        let Some(parent) = self.directory.parent() else { return Ok(()) };
+        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
+        let added = self.inotify.get_ref().0.add_watch(parent, flags);
+        self.parent =
+            Some(added.map_err(|errno| WatchError::Add { path: parent.to_owned(), source: errno.into() })?);
+        Ok(())
+    }
+
+    /// Watches the directory once it is there and open to apid; then the one above it is of no interest.
+    fn add_directory(&mut self) -> Result<(), WatchError> {
+        if self.present {
+            return Ok(());
+        }
+        let inotify = &self.inotify.get_ref().0;
+        let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
+        match inotify.add_watch(self.directory.as_path(), flags) {
+            Ok(_) => self.present = true,
+            Err(Errno::ENOENT | Errno::EACCES) => return Ok(()),
+            Err(errno) => {
+                return Err(WatchError::Add { path: self.directory.clone(), source: errno.into() });
+            }
+        }
+        if let Some(parent) = self.parent.take() {
+            // Fails only when the kernel removed it already.
+            let _removed = inotify.rm_watch(parent);
+        }
+        Ok(())
+    }
+}

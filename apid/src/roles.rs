@@ -1,0 +1,146 @@
+//! Which method asks for which role. A method without a row does not exist for clients.
+
+use pki::Role;
+use pki::Role::{Admin, Operator, Reader};
+
+use Answerer::{Health, Machined, Reflection};
+use Shape::{Stream, Unary};
+
+/// Who answers a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answerer {
+    /// machined; the call is forwarded undecoded.
+    Machined,
+    /// apid: `grpc.health.v1`.
+    Health,
+    /// apid: `grpc.reflection.v1`.
+    Reflection,
+}
+
+/// Whether a call ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One request, one response: has a deadline.
+    Unary,
+    /// Lasts until either side ends it.
+    Stream,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Method {
+    /// Path of the request: `/package.Service/Method`.
+    pub path: &'static str,
+    /// Least role that may call it.
+    pub role: Role,
+    /// Whether it ends by itself.
+    pub shape: Shape,
+    /// Who answers.
+    pub answerer: Answerer,
+}
+
+const fn row(path: &'static str, role: Role, shape: Shape, answerer: Answerer) -> Method {
+    Method { path, role, shape, answerer }
+}
+
+/// Every method that clients can call.
+///
+/// A reader sees state and logs: whoever watches a fleet needs logs, and services are expected to keep secrets
+/// out of them. An operator also controls services and power. Only an admin touches the node's identity.
+pub const METHODS: &[Method] = &[
+    row("/cairn.identity.v1.IdentityService/GetSigningRequest", Admin, Unary, Machined),
+    row("/cairn.identity.v1.IdentityService/InstallCertificate", Admin, Unary, Machined),
+    row("/cairn.log.v1.LogService/Read", Reader, Stream, Machined),
+    row("/cairn.log.v1.LogService/ReadKernel", Reader, Stream, Machined),
+    row("/cairn.machine.v1.MachineService/CheckHealth", Reader, Unary, Machined),
+    row("/cairn.machine.v1.MachineService/GetVersion", Reader, Unary, Machined),
+    row("/cairn.machine.v1.MachineService/Reboot", Operator, Unary, Machined),
+    row("/cairn.machine.v1.MachineService/Shutdown", Operator, Unary, Machined),
+    row("/cairn.resource.v1.ResourceService/Get", Reader, Unary, Machined),
+    row("/cairn.resource.v1.ResourceService/List", Reader, Unary, Machined),
+    row("/cairn.resource.v1.ResourceService/ListKinds", Reader, Unary, Machined),
+    row("/cairn.resource.v1.ResourceService/Watch", Reader, Stream, Machined),
+    row("/cairn.service.v1.ServiceService/Restart", Operator, Unary, Machined),
+    row("/cairn.service.v1.ServiceService/Start", Operator, Unary, Machined),
+    row("/cairn.service.v1.ServiceService/Stop", Operator, Unary, Machined),
+    row("/grpc.health.v1.Health/Check", Reader, Unary, Health),
+    row("/grpc.health.v1.Health/List", Reader, Unary, Health),
+    row("/grpc.health.v1.Health/Watch", Reader, Stream, Health),
+    row("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Reader, Stream, Reflection),
+];
+
+/// The row of a path.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.path == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    /// Path of every method of a descriptor set, with (client streams, server streams).
+    fn described(descriptors: &[u8]) -> BTreeMap<String, (bool, bool)> {
+        let mut methods = BTreeMap::new();
+        for file in FileDescriptorSet::decode(descriptors).unwrap().file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    methods.insert(path, (method.client_streaming(), method.server_streaming()));
+                }
+            }
+        }
+        methods
+    }
+
+    fn rows(answerer: Answerer) -> BTreeMap<String, Shape> {
+        let rows = METHODS.iter().filter(|method| method.answerer == answerer);
+        rows.map(|method| (method.path.to_owned(), method.shape)).collect()
+    }
+
+    fn shapes(methods: BTreeMap<String, (bool, bool)>) -> BTreeMap<String, Shape> {
+        let shape = |(client, server)| if client || server { Stream } else { Unary };
+        methods.into_iter().map(|(path, streams)| (path, shape(streams))).collect()
+    }
+
+    #[test]
+    fn every_method_has_a_row_and_every_row_a_method() {
+        assert_eq!(rows(Machined), shapes(described(proto::DESCRIPTORS)));
+        assert_eq!(rows(Health), shapes(described(tonic_health::pb::FILE_DESCRIPTOR_SET)));
+        assert_eq!(rows(Reflection), shapes(described(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)));
+        let rows: usize = [Machined, Health, Reflection].map(|answerer| rows(answerer).len()).iter().sum();
+        assert_eq!(rows, METHODS.len(), "a path has two rows");
+    }
+
+    #[test]
+    fn no_forwarded_method_streams_from_the_client() {
+        // The limit on a request's size is one on the whole body.
+        for (path, (client, _)) in described(proto::DESCRIPTORS) {
+            assert!(!client, "{path}");
+        }
+    }
+
+    #[test]
+    fn readers_change_nothing() {
+        let reading = ["Get", "List", "Watch", "Read", "Check", "ServerReflection"];
+        for method in METHODS.iter().filter(|method| method.role == Reader) {
+            let name = method.path.rsplit('/').next().unwrap();
+            assert!(reading.iter().any(|verb| name.starts_with(verb)), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_are_exact() {
+        assert!(find("/cairn.machine.v1.MachineService/Reboot").is_some());
+        for other in
+            ["", "/", "/cairn.machine.v1.MachineService/reboot", "/cairn.machine.v1.MachineService/Reboot/"]
+        {
+            assert!(find(other).is_none(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The daemon as a whole: wait for the files, listen, confine, serve.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+
+use crate::confine::{ConfineError, confine};
+use crate::connection::Connection;
+use crate::gateway::Gateway;
+use crate::limits::{Connections, RefusalLog, Slot};
+use crate::material::{Material, Watch, WatchError};
+use crate::notify::Supervisor;
+
+/// Pause after a failure to accept, which is a lack of descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Whether to give up what is not needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// On a node.
+    Full,
+    /// In tests that share their process.
+    Off,
+}
+
+/// Where things lie and how to run.
+#[derive(Debug)]
+pub struct Options {
+    /// Directory of the rendered files.
+    pub directory: PathBuf,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// machined's socket.
+    pub upstream: PathBuf,
+    /// Whether to give up what is not needed.
+    pub confinement: Confinement,
+    /// Who is told that all is well.
+    pub supervisor: Supervisor,
+}
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Changes of the rendered files go unseen.
+    #[error("cannot watch the rendered files")]
+    Watch {
+        /// Why.
+        #[source]
+        source: WatchError,
+    },
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Serving unconfined is not an option.
+    #[error("cannot confine the process")]
+    Confine {
+        /// Why.
+        #[source]
+        source: ConfineError,
+    },
+}
+
+/// A daemon that listens.
+pub struct Server {
+    directory: PathBuf,
+    watch: Watch,
+    material: watch::Sender<Arc<Material>>,
+    listener: TcpListener,
+    address: SocketAddr,
+    connections: Connections,
+    gateway: Arc<Gateway>,
+    refusals: Arc<RefusalLog>,
+    supervisor: Supervisor,
+    keep_alive: Interval,
+}
+
+impl Server {
+    /// Waits until the rendered files are there, listens and confines the process. Connections queue from then on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options { directory, listen, upstream, confinement, supervisor } = options;
+        let mut keep_alive = interval(supervisor.interval());
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = Watch::new(&directory).map_err(|source| StartError::Watch { source })?;
+        let material = loop {
+            match Material::load(&directory, None) {
+                Ok(material) => break material,
+                Err(error) => {
+                    tracing::info!(error = &error as &dyn std::error::Error, "waiting for machined");
+                }
+            }
+            changed(&mut watch, &mut keep_alive, &supervisor).await?;
+        };
+        let listen_error = |source| StartError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        if confinement == Confinement::Full {
+            confine(&directory).map_err(|source| StartError::Confine { source })?;
+        }
+        supervisor.ready();
+        tracing::info!(%address, "serving");
+        Ok(Self {
+            directory,
+            watch,
+            material: watch::Sender::new(Arc::new(material)),
+            listener,
+            address,
+            connections: Connections::default(),
+            gateway: Arc::new(Gateway::new(upstream)),
+            refusals: Arc::new(RefusalLog::new(Instant::now())),
+            supervisor,
+            keep_alive,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// [`StartError::Watch`].
+    pub async fn serve(mut self) -> Result<std::convert::Infallible, StartError> {
+        loop {
+            tokio::select! {
+                (slot, stream, address) = accept(&self.connections, &self.listener) => {
+                    self.admit(slot, stream, address);
+                }
+                changed = self.watch.changed() => {
+                    changed.map_err(|source| StartError::Watch { source })?;
+                    self.reload();
+                }
+                _ = self.keep_alive.tick() => self.supervisor.keep_alive(),
+            }
+        }
+    }
+
+    fn admit(&self, slot: Slot, stream: TcpStream, address: SocketAddr) {
+        let Some(admission) = self.connections.admit(slot, address.ip()) else {
+            report(&self.refusals, address, &"too many connections of this address");
+            return;
+        };
+        let (material, gateway) = (self.material.subscribe(), Arc::clone(&self.gateway));
+        let refusals = Arc::clone(&self.refusals);
+        tokio::spawn(async move {
+            match Connection::accept(stream, address, material).await {
+                Ok(connection) => connection.serve(gateway).await,
+                Err(error) => report(&refusals, address, &chain(&error)),
+            }
+            drop(admission);
+        });
+    }
+
+    fn reload(&self) {
+        let clock = self.material.borrow().clock;
+        match Material::load(&self.directory, Some(clock)) {
+            Ok(material) => {
+                tracing::info!("new certificates in use");
+                self.material.send_replace(Arc::new(material));
+            }
+            // machined writes several files: some states between are of no use.
+            Err(error) => {
+                tracing::info!(error = &error as &dyn std::error::Error, "old certificates stay in use");
+            }
+        }
+    }
+}
+
+/// Waits for a change of the files, telling PID 1 meanwhile that all is well.
+async fn changed(
+    watch: &mut Watch,
+    keep_alive: &mut Interval,
+    supervisor: &Supervisor,
+) -> Result<(), StartError> {
+    loop {
+        tokio::select! {
+            changed = watch.changed() => return changed.map_err(|source| StartError::Watch { source }),
+            _ = keep_alive.tick() => supervisor.keep_alive(),
+        }
+    }
+}
+
+/// The next connection, once there is room for it. Safe to cancel.
+async fn accept(connections: &Connections, listener: &TcpListener) -> (Slot, TcpStream, SocketAddr) {
+    loop {
+        let slot = connections.slot().await;
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                return (slot, stream, SocketAddr::new(address.ip().to_canonical(), address.port()));
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+fn report(refusals: &RefusalLog, address: SocketAddr, reason: &dyn std::fmt::Display) {
+    if let Some(suppressed) = refusals.admit(Instant::now()) {
+        tracing::warn!(peer = %address, %reason, suppressed, "connection refused");
+    }
+}
+
+/// An error with its sources, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
