@@ -20,16 +20,17 @@ pub fn announce(disk_id: DiskId, report: BootReport) -> Result<(), HandoverError
 }
 
 fn set(name: &'static str, value: &[u8]) -> Result<(), HandoverError> {
-    let failed = |source| HandoverError { name, source };
-    let invalid = |_| failed(Status::INVALID_PARAMETER.into());
-    let vendor = VariableVendor(
-        Guid::try_parse(layout::EFI_VENDOR_GUID).map_err(|_| failed(Status::INVALID_PARAMETER.into()))?,
-    );
-    let key = CString16::try_from(name).map_err(invalid)?;
+    set_volatile(name, value).map_err(|source| HandoverError { name, source })
+}
+
+fn set_volatile(name: &str, value: &[u8]) -> uefi::Result {
+    let name = CString16::try_from(name).map_err(|_| Status::INVALID_PARAMETER)?;
+    let vendor = Guid::try_parse(layout::EFI_VENDOR_GUID).map_err(|_| Status::INVALID_PARAMETER)?;
+    let vendor = VariableVendor(vendor);
     // Someone may have left a variable of this name behind, with attributes that would keep this one out.
-    if runtime::variable_exists(&key, &vendor).unwrap_or(false) {
-        runtime::delete_variable(&key, &vendor).map_err(failed)?;
+    if runtime::variable_exists(&name, &vendor).unwrap_or(false) {
+        runtime::delete_variable(&name, &vendor)?;
     }
     let attributes = VariableAttributes::BOOTSERVICE_ACCESS | VariableAttributes::RUNTIME_ACCESS;
-    runtime::set_variable(&key, &vendor, attributes, value).map_err(failed)
+    runtime::set_variable(&name, &vendor, attributes, value)
 }

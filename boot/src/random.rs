@@ -32,9 +32,7 @@ pub fn disk_id() -> DiskId {
         boot::stall(JITTER_PAUSE);
     }
     let digest: [u8; 32] = pool.finalize().into();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    DiskId(id)
+    digest.first_chunk().copied().map_or(DiskId::UNSET, DiskId)
 }
 
 fn firmware_random() -> Option<[u8; RNG_BYTES]> {

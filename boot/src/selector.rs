@@ -6,7 +6,7 @@ use crate::handover;
 use crate::random;
 use crate::slots::Slots;
 use crate::watchdog::Watchdog;
-use bootstate::{BootFlags, BootPlan, BootReport, Copies, Medium, Recording, SlotState};
+use bootstate::{BootFlags, BootPlan, BootReport, Copies, Medium, Recording, ReleaseVersion, SlotState};
 use core::convert::Infallible;
 use core::panic::PanicInfo;
 use core::time::Duration;
@@ -35,7 +35,7 @@ pub fn run() -> ! {
 }
 
 fn select() -> Result<Infallible, SelectError> {
-    let mut watchdog = Watchdog::arm();
+    let watchdog = Watchdog::arm();
     let disk = Disk::own().map_err(SelectError::Disk)?;
     let mut medium = disk.partition(&layout::BOOTSTATE).map_err(SelectError::Disk)?;
     let mut slots = Slots::new(&disk);
@@ -88,8 +88,7 @@ fn tell(plan: &BootPlan) {
         line!("{reason}");
     }
     let slot = plan.record.slot(plan.slot);
-    let version = slot.release().map(|release| release.version);
-    let version = version.as_ref().map_or("unknown", |version| version.as_str());
+    let version = slot.release().map_or(ReleaseVersion::UNKNOWN, |release| release.version);
     let watchdog = if plan.flags.contains(BootFlags::WATCHDOG_ARMED) { "armed" } else { "none" };
     let letter = plan.slot.letter();
     match slot.state() {

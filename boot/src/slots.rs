@@ -3,7 +3,7 @@
 use crate::console::line;
 use crate::disk::{Buffer, Disk, DiskError, Partition};
 use crate::gpt::BLOCK_BYTES;
-use bootstate::{PE_HEADERS_MAX_BYTES, Sha256, Slot, Uki, Ukis, pe_length_bytes};
+use bootstate::{PE_HEADERS_MAX_BYTES, PerSlot, Sha256, Slot, Uki, Ukis, pe_length_bytes};
 use sha2::{Digest, Sha256 as Hasher};
 use uefi::boot::{self, LoadImageSource};
 
@@ -72,7 +72,7 @@ pub enum SlotError {
 pub struct Slots<'a> {
     disk: &'a Disk,
     verified: Option<(Slot, Image)>,
-    given_up: [Option<Slot>; 2],
+    given_up: PerSlot<bool>,
 }
 
 /// A UKI in memory.
@@ -84,16 +84,13 @@ struct Image {
 impl<'a> Slots<'a> {
     /// The slots of this disk.
     pub fn new(disk: &'a Disk) -> Self {
-        Self { disk, verified: None, given_up: [None; 2] }
+        Self { disk, verified: None, given_up: PerSlot { a: false, b: false } }
     }
 
     /// Starts the slot that was last found to hold its UKI. Returns only when that fails; the slot is not
     /// offered again then.
     pub fn start(&mut self, slot: Slot) -> SlotError {
-        match slot {
-            Slot::A => self.given_up[0] = Some(slot),
-            Slot::B => self.given_up[1] = Some(slot),
-        }
+        *self.given_up.get_mut(slot) = true;
         match self.verified.take() {
             Some((verified, image)) if verified == slot => start(slot, image),
             Some(_) | None => SlotError::NotRead { slot },
@@ -128,7 +125,7 @@ impl<'a> Slots<'a> {
 
 impl Ukis for Slots<'_> {
     fn holds(&mut self, slot: Slot, uki: &Uki) -> bool {
-        if self.given_up.contains(&Some(slot)) {
+        if *self.given_up.get(slot) {
             return false;
         }
         // Two UKIs at once might not fit into a small machine's memory.
@@ -164,9 +161,9 @@ fn read(partition: &Partition<'_>, length_bytes: u64, slot: Slot) -> Result<Imag
     let mut left = length;
     for chunk in buffer.as_mut_slice().chunks_mut(READ_BYTES) {
         partition.read(offset_bytes, chunk).map_err(failed)?;
-        let hashed = left.min(chunk.len());
-        hasher.update(&chunk[..hashed]);
-        left -= hashed;
+        let used = chunk.get(..left).unwrap_or(chunk);
+        hasher.update(used);
+        left -= used.len();
         offset_bytes += READ_BYTES as u64;
     }
     let sha256: Sha256 = hasher.finalize().into();

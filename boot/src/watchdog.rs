@@ -28,9 +28,9 @@ impl Watchdog {
     }
 
     /// Starts its time anew.
-    pub fn reload(&mut self) {
+    pub fn reload(&self) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(itco) = &mut self.itco {
+        if let Some(itco) = &self.itco {
             itco.reload();
         }
     }

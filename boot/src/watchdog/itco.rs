@@ -5,14 +5,16 @@
 //! where a strap holds it, there is no watchdog. Linux' driver finds the timer running at its probe, clears
 //! NO_REBOOT again and lets it run.
 
-use crate::protocol::open_shared;
-use uefi::boot;
-use uefi::boot::ScopedProtocol;
-use uefi::proto::pci::PciIoAddress;
-use uefi::proto::pci::root_bridge::PciRootBridgeIo;
+// The firmware's own way to chipset registers, the PCI root bridge protocol, refuses addresses outside of what it
+// has given to devices. So they are accessed directly, once the bridge has been identified.
+#![allow(unsafe_code)]
 
-/// Time from the last reload to the reset. It has to last until the kernel has probed its driver.
-const TIMEOUT_S: u16 = 120;
+use core::arch::asm;
+use core::ptr;
+
+/// Time that the timer counts down. It does so twice before the reset (in QEMU; chipsets may shorten the second
+/// time), and once has to last until the kernel has probed its driver.
+const TIMEOUT_S: u16 = 60;
 /// The timer's unit is 0.6 s; it has ten bits.
 const TIMEOUT_TICKS: u16 = TIMEOUT_S * 10 / 6;
 
@@ -48,69 +50,74 @@ const GCS: u32 = 0x3410;
 const GCS_NO_REBOOT: u32 = 1 << 5;
 
 // I/O ports from PMBASE on.
-const TCO_BASE: u32 = 0x60;
-const TCO_RELOAD: u32 = TCO_BASE;
-const TCO1_STATUS: u32 = TCO_BASE + 0x04;
+const TCO_BASE: u16 = 0x60;
+const TCO_RELOAD: u16 = TCO_BASE;
+const TCO1_STATUS: u16 = TCO_BASE + 0x04;
 const TCO1_STATUS_TIMEOUT: u16 = 1 << 3;
-const TCO2_STATUS: u32 = TCO_BASE + 0x06;
+const TCO2_STATUS: u16 = TCO_BASE + 0x06;
 const TCO2_STATUS_SECOND_TIMEOUT: u16 = 1 << 1;
-const TCO1_CONTROL: u32 = TCO_BASE + 0x08;
+const TCO1_CONTROL: u16 = TCO_BASE + 0x08;
 const TCO1_CONTROL_HALT: u16 = 1 << 11;
-const TCO_TIMER: u32 = TCO_BASE + 0x12;
+const TCO_TIMER: u16 = TCO_BASE + 0x12;
 const TCO_TIMER_MASK: u16 = 0x03ff;
+
+// PCI configuration mechanism #1 (PCI 3.0, section 3.2.2.3.2).
+const CONFIG_ADDRESS: u16 = 0xcf8;
+const CONFIG_DATA: u16 = 0xcfc;
+const CONFIG_LPC_BRIDGE: u32 = 1 << 31 | 0x1f << 11;
 
 /// The running timer.
 pub struct Itco {
-    root: ScopedProtocol<PciRootBridgeIo>,
-    ports: u32,
+    ports: u16,
 }
 
 impl Itco {
-    /// Starts the timer of the first bridge that has one.
+    /// Starts the timer, where the chipset has one that can cause a reset.
     pub fn arm() -> Option<Self> {
-        let roots = boot::find_handles::<PciRootBridgeIo>().ok()?;
-        roots.into_iter().find_map(|root| Self::arm_below(open_shared(root).ok()?))
-    }
-
-    /// Starts its time anew.
-    pub fn reload(&mut self) {
-        _ = self.write(TCO_RELOAD, 1);
-    }
-
-    fn arm_below(mut root: ScopedProtocol<PciRootBridgeIo>) -> Option<Self> {
-        if !is_known(config(&mut root, PCI_ID)?) || config(&mut root, ACPI_CNTL)? & ACPI_CNTL_ENABLED == 0 {
+        if !is_known(config(PCI_ID)) || config(ACPI_CNTL) & ACPI_CNTL_ENABLED == 0 {
             return None;
         }
-        let ports = config(&mut root, PMBASE)? & PMBASE_MASK;
-        let rcba = config(&mut root, RCBA)?;
+        let ports = u16::try_from(config(PMBASE) & PMBASE_MASK).ok()?;
+        let rcba = config(RCBA);
         if ports == 0 || rcba & RCBA_ENABLED == 0 {
             return None;
         }
-        allow_reboot(&mut root, u64::from(rcba & RCBA_MASK) + u64::from(GCS))?;
-        let mut itco = Self { root, ports };
-        itco.start()?;
-        Some(itco)
+        allow_reset(rcba & RCBA_MASK)?;
+        let itco = Self { ports };
+        itco.start().then_some(itco)
     }
 
-    fn start(&mut self) -> Option<()> {
-        let control = self.read(TCO1_CONTROL)?;
-        self.write(TCO1_CONTROL, control | TCO1_CONTROL_HALT)?;
-        let timer = self.read(TCO_TIMER)?;
-        self.write(TCO_TIMER, (timer & !TCO_TIMER_MASK) | TIMEOUT_TICKS)?;
-        self.write(TCO_RELOAD, 1)?;
+    /// Starts its time anew.
+    pub fn reload(&self) {
+        self.write(TCO_RELOAD, 1);
+    }
+
+    fn start(&self) -> bool {
+        let control = self.read(TCO1_CONTROL);
+        self.write(TCO1_CONTROL, control | TCO1_CONTROL_HALT);
+        self.write(TCO_TIMER, (self.read(TCO_TIMER) & !TCO_TIMER_MASK) | TIMEOUT_TICKS);
+        self.reload();
         // Written ones clear. A time-out that was noted before would make the next one the second.
-        self.write(TCO1_STATUS, TCO1_STATUS_TIMEOUT)?;
-        self.write(TCO2_STATUS, TCO2_STATUS_SECOND_TIMEOUT)?;
-        self.write(TCO1_CONTROL, control & !TCO1_CONTROL_HALT)?;
-        (self.read(TCO1_CONTROL)? & TCO1_CONTROL_HALT == 0).then_some(())
+        self.write(TCO1_STATUS, TCO1_STATUS_TIMEOUT);
+        self.write(TCO2_STATUS, TCO2_STATUS_SECOND_TIMEOUT);
+        self.write(TCO1_CONTROL, control & !TCO1_CONTROL_HALT);
+        self.read(TCO1_CONTROL) & TCO1_CONTROL_HALT == 0
     }
 
-    fn read(&mut self, register: u32) -> Option<u16> {
-        self.root.get_mut()?.io().read_one(self.ports + register).ok()
+    fn read(&self, register: u16) -> u16 {
+        let value;
+        // SAFETY: the port belongs to the TCO timer of a bridge that is known to have one; nothing else uses it.
+        unsafe {
+            asm!("in ax, dx", in("dx") self.ports + register, out("ax") value, options(nomem, nostack))
+        };
+        value
     }
 
-    fn write(&mut self, register: u32, value: u16) -> Option<()> {
-        self.root.get_mut()?.io().write_one(self.ports + register, value).ok()
+    fn write(&self, register: u16, value: u16) {
+        // SAFETY: as for reading.
+        unsafe {
+            asm!("out dx, ax", in("dx") self.ports + register, in("ax") value, options(nomem, nostack))
+        };
     }
 }
 
@@ -119,15 +126,26 @@ fn is_known(id: u32) -> bool {
     id & 0xffff == VENDOR_INTEL && LPC_BRIDGES.iter().any(|(first, last)| (*first..=*last).contains(&device))
 }
 
-fn config(root: &mut ScopedProtocol<PciRootBridgeIo>, register: u8) -> Option<u32> {
-    let address = PciIoAddress::new(0, 0x1f, 0).with_register(register);
-    root.get_mut()?.pci().read_one(address).ok()
+/// Reads the bridge's configuration space.
+fn config(register: u8) -> u32 {
+    let address = CONFIG_LPC_BRIDGE | u32::from(register);
+    let value;
+    // SAFETY: every PC has the two ports, reading through them changes nothing, and no one else runs.
+    unsafe {
+        asm!("out dx, eax", in("dx") CONFIG_ADDRESS, in("eax") address, options(nomem, nostack));
+        asm!("in eax, dx", in("dx") CONFIG_DATA, out("eax") value, options(nomem, nostack));
+    }
+    value
 }
 
-fn allow_reboot(root: &mut ScopedProtocol<PciRootBridgeIo>, gcs: u64) -> Option<()> {
-    let memory = root.get_mut()?.memory();
-    let value: u32 = memory.read_one(gcs).ok()?;
-    memory.write_one(gcs, value & !GCS_NO_REBOOT).ok()?;
-    let value: u32 = memory.read_one(gcs).ok()?;
+/// Clears NO_REBOOT; `None` where a strap holds it.
+fn allow_reset(rcba: u32) -> Option<()> {
+    let gcs: *mut u32 = ptr::with_exposed_provenance_mut(usize::try_from(rcba + GCS).ok()?);
+    // SAFETY: the bridge says that its registers are mapped here, UEFI maps memory one to one (UEFI 2.11,
+    // section 2.3.4), and Rust has no other object at this address.
+    let value = unsafe {
+        gcs.write_volatile(gcs.read_volatile() & !GCS_NO_REBOOT);
+        gcs.read_volatile()
+    };
     (value & GCS_NO_REBOOT == 0).then_some(())
 }
