@@ -43,6 +43,12 @@ impl Record {
         self.code.get_or_insert(code);
     }
 
+    /// Whether it is known how the call ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.code.is_some()
+    }
+
     /// Takes the result from headers or trailers, if they hold one.
     pub fn finish_from(&mut self, headers: &HeaderMap) {
         if let Some(code) = headers.get(Status::GRPC_STATUS) {

@@ -164,6 +164,8 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => this.end_with(&this.overrun.or(crate::upstream::lost())),
+            // The headers said it all.
+            None if this.record.is_finished() => Poll::Ready(None),
             None => this.end_with(&crate::upstream::lost()),
         }
     }

@@ -115,24 +115,27 @@ impl Connection {
         };
         let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), service));
         let mut refused = pin!(refusal(&certificate, material));
-        let mut first_call = pin!(sleep(FIRST_CALL_TIMEOUT));
         let (subject, address) = (&peer.identity.subject, peer.address);
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        let error: &dyn std::error::Error = &error;
-                        tracing::debug!(error, peer = %address, %subject, "connection ended");
-                    }
-                    return;
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(error, peer = %address, %subject, "connection ended");
                 }
-                refusal = refused.as_mut() => {
-                    tracing::warn!(%refusal, peer = %address, %subject, "connection closed");
-                    return;
-                }
-                () = first_call.as_mut(), if !called.load(Ordering::Relaxed) => return,
             }
+            refusal = refused.as_mut() => {
+                tracing::warn!(%refusal, peer = %address, %subject, "connection closed");
+            }
+            () = silence(&called) => {}
         }
+    }
+}
+
+/// Returns when the time for the first call is over without one.
+async fn silence(called: &AtomicBool) {
+    sleep(FIRST_CALL_TIMEOUT).await;
+    if called.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -167,7 +170,9 @@ async fn refusal(certificate: &CertificateDer<'_>, mut material: watch::Receiver
             Err(refusal) => return refusal,
         };
         let left = current.clock.until_past(identity.validity.not_after_s).min(EXPIRY_CHECK_INTERVAL);
-        // A closed channel means that the daemon ends.
-        let _changed = timeout(left, material.changed()).await;
+        if let Ok(Err(_closed)) = timeout(left, material.changed()).await {
+            // The daemon ends.
+            std::future::pending::<()>().await;
+        }
     }
 }

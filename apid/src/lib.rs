@@ -22,5 +22,6 @@ pub mod roles;
 mod server;
 pub mod upstream;
 pub mod verifier;
+pub mod watch;
 
 pub use server::{Confinement, Options, Server, StartError};

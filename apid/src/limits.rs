@@ -94,7 +94,9 @@ pub struct Connections {
 
 /// Room for one connection among all.
 #[derive(Debug)]
-pub struct Slot(OwnedSemaphorePermit);
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// A connection that counts until dropped.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Connections {
         loop {
             // The semaphore is never closed.
             if let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await {
-                return Slot(permit);
+                return Slot { _permit: permit };
             }
         }
     }

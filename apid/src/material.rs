@@ -2,13 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layout::path;
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use pki::{Bundle, BundleError};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,7 +13,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, version};
 use serde::Deserialize;
-use tokio::io::unix::AsyncFd;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
@@ -148,109 +144,4 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
         Ok(bytes)
     };
     read().map_err(|source| LoadError::Read { path: path.to_owned(), source })
-}
-
-/// Why changes cannot be watched.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// No inotify.
-    #[error("cannot set up inotify")]
-    Init {
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The directory and the one above it are out of reach.
-    #[error("cannot watch {}", path.display())]
-    Add {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// inotify broke.
-    #[error("cannot read from inotify")]
-    Read {
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// Watches the directory, and the one above it for as long as there is none.
-pub struct Watch {
-    inotify: AsyncFd<Descriptor>,
-    directory: PathBuf,
-    parent: Option<WatchDescriptor>,
-    present: bool,
-}
-
-struct Descriptor(Inotify);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-impl Watch {
-    /// Starts to watch; changes from here on are seen.
-    ///
-    /// # Errors
-    /// [`WatchError::Init`], [`WatchError::Add`].
-    pub fn new(directory: &Path) -> Result<Self, WatchError> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
-            .map_err(io::Error::from)
-            .and_then(|inotify| AsyncFd::new(Descriptor(inotify)))
-            .map_err(|source| WatchError::Init { source })?;
-        let mut watch = Self { inotify, directory: directory.to_owned(), parent: None, present: false };
-        watch.add_parent()?;
-        watch.add_directory()?;
-        Ok(watch)
-    }
-
-    /// Waits until something changed. Safe to cancel.
-    ///
-    /// # Errors
-    /// [`WatchError`].
-    pub async fn changed(&mut self) -> Result<(), WatchError> {
-        let mut ready = self.inotify.readable().await.map_err(|source| WatchError::Read { source })?;
-        match ready.get_inner().0.read_events() {
-            Ok(_) => {}
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(errno) => return Err(WatchError::Read { source: errno.into() }),
-        }
-        self.add_directory()
-    }
-
-    fn add_parent(&mut self) -> Result<(), WatchError> {
-        let Some(parent) = self.directory.parent() else { return Ok(()) };
-        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
-        let added = self.inotify.get_ref().0.add_watch(parent, flags);
-        self.parent =
-            Some(added.map_err(|errno| WatchError::Add { path: parent.to_owned(), source: errno.into() })?);
-        Ok(())
-    }
-
-    /// Watches the directory once it is there and open to apid; then the one above it is of no interest.
-    fn add_directory(&mut self) -> Result<(), WatchError> {
-        if self.present {
-            return Ok(());
-        }
-        let inotify = &self.inotify.get_ref().0;
-        let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
-        match inotify.add_watch(self.directory.as_path(), flags) {
-            Ok(_) => self.present = true,
-            Err(Errno::ENOENT | Errno::EACCES) => return Ok(()),
-            Err(errno) => {
-                return Err(WatchError::Add { path: self.directory.clone(), source: errno.into() });
-            }
-        }
-        if let Some(parent) = self.parent.take() {
-            // Fails only when the kernel removed it already.
-            let _removed = inotify.rm_watch(parent);
-        }
-        Ok(())
-    }
 }

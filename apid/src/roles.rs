@@ -64,7 +64,6 @@ pub const METHODS: &[Method] = &[
     row("/cairn.service.v1.ServiceService/Start", Operator, Unary, Machined),
     row("/cairn.service.v1.ServiceService/Stop", Operator, Unary, Machined),
     row("/grpc.health.v1.Health/Check", Reader, Unary, Health),
-    row("/grpc.health.v1.Health/List", Reader, Unary, Health),
     row("/grpc.health.v1.Health/Watch", Reader, Stream, Health),
     row("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Reader, Stream, Reflection),
 ];

@@ -14,8 +14,9 @@ use crate::confine::{ConfineError, confine};
 use crate::connection::Connection;
 use crate::gateway::Gateway;
 use crate::limits::{Connections, RefusalLog, Slot};
-use crate::material::{Material, Watch, WatchError};
+use crate::material::Material;
 use crate::notify::Supervisor;
+use crate::watch::{Watch, WatchError};
 
 /// Pause after a failure to accept, which is a lack of descriptors or memory.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);

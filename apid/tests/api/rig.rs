@@ -1,0 +1,239 @@
+//! A node's rendered files, apid in front of a cardboard machined, and clients.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use apid::notify::Supervisor;
+use apid::{Confinement, Options, Server};
+use hyper_util::rt::TokioIo;
+use pki::{Bundle, Ca, Credentials, Key, NodeId, Role, SigningRequest, SubjectName, Validity};
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, client::Grpc};
+
+use crate::log;
+use crate::machined::Machined;
+
+/// Floor of the node's clock: 2096, whatever the host's clock says.
+pub const FLOOR_S: u64 = 4_000_000_000;
+pub const DAY_S: u64 = 24 * 3600;
+const NODE: &str = "n1";
+pub const REBOOT: &str = "/cairn.machine.v1.MachineService/Reboot";
+pub const GET_VERSION: &str = "/cairn.machine.v1.MachineService/GetVersion";
+pub const WATCH: &str = "/cairn.resource.v1.ResourceService/Watch";
+
+/// What machined renders, in a directory of its own.
+pub struct Files {
+    directory: TempDir,
+    pub ca: Ca,
+    key: Key,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        log::install();
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, ca: new_ca(), key: Key::generate().unwrap() }
+    }
+
+    pub fn apid(&self) -> PathBuf {
+        self.directory.path().join("apid")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("api.sock")
+    }
+
+    pub fn write_all(&self) {
+        fs::create_dir(self.apid()).unwrap();
+        self.write_identity(FLOOR_S);
+        self.write_rest();
+    }
+
+    /// All but the identity.
+    pub fn write_rest(&self) {
+        self.write_cas(self.ca.bundle());
+        self.write_certificate(&self.ca);
+        self.write("server.key", &self.key.to_pem());
+    }
+
+    pub fn write_identity(&self, floor_s: u64) {
+        self.write("identity.json", &format!(r#"{{"node_id":"{NODE}","time_floor_s":{floor_s}}}"#));
+    }
+
+    pub fn write_cas(&self, bundle: &Bundle) {
+        self.write("ca.crt", &bundle.to_pem());
+    }
+
+    /// A serving certificate by `ca`; returns its DER.
+    pub fn write_certificate(&self, ca: &Ca) -> Vec<u8> {
+        let id = NodeId::parse(NODE).unwrap();
+        let request = pki::node::signing_request(&self.key, &id).unwrap();
+        let request = SigningRequest::from_der(&request).unwrap();
+        let certificate = ca.issue_server(&request, &id, Validity::UNLIMITED).unwrap();
+        self.write("server.crt", &certificate.to_pem());
+        certificate.der().to_vec()
+    }
+
+    /// As machined does: a reader sees the old file or the new one.
+    pub fn write(&self, name: &str, text: &str) {
+        let staged = self.apid().join(format!(".{name}"));
+        fs::write(&staged, text).unwrap();
+        fs::rename(&staged, self.apid().join(name)).unwrap();
+    }
+
+    pub fn options(&self) -> Options {
+        Options {
+            directory: self.apid(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            upstream: self.socket(),
+            confinement: Confinement::Off,
+            supervisor: Supervisor::none(),
+        }
+    }
+}
+
+pub fn new_ca() -> Ca {
+    Ca::create(&SubjectName::parse("test CA").unwrap(), Validity::UNLIMITED).unwrap()
+}
+
+/// A client certificate that is valid for a day from the floor on.
+pub fn credentials(ca: &Ca, name: &str, role: Role) -> Credentials {
+    credentials_for(ca, name, role, Validity::starting(FLOOR_S, DAY_S))
+}
+
+pub fn credentials_for(ca: &Ca, name: &str, role: Role, validity: Validity) -> Credentials {
+    ca.issue_client(&SubjectName::parse(name).unwrap(), role, validity).unwrap()
+}
+
+/// apid on this runtime.
+pub struct Rig {
+    pub files: Files,
+    pub machined: Machined,
+    pub address: SocketAddr,
+}
+
+impl Rig {
+    pub async fn start() -> Self {
+        let files = Files::new();
+        files.write_all();
+        let machined = Machined::start(&files.socket());
+        let server = Server::start(files.options()).await.unwrap();
+        let address = server.address();
+        tokio::spawn(server.serve());
+        Self { files, machined, address }
+    }
+
+    pub fn credentials(&self, name: &str, role: Role) -> Credentials {
+        credentials(&self.files.ca, name, role)
+    }
+
+    pub async fn channel(&self, credentials: &Credentials) -> Channel {
+        channel(self.address, &self.files.ca, credentials).await.unwrap()
+    }
+
+    pub async fn client(&self, name: &str, role: Role) -> Channel {
+        self.channel(&self.credentials(name, role)).await
+    }
+}
+
+/// TLS of a client that trusts nodes of `ca`.
+pub fn tls(
+    ca: &Ca,
+    credentials: Option<&Credentials>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(ca.certificate().der().to_vec())).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_webpki_verifier(verifier);
+    let mut config = match credentials {
+        None => builder.with_no_client_auth(),
+        Some(Credentials { certificate, key }) => {
+            let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+            let key = PrivateKeyDer::from_pem_slice(key.to_pem().as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+pub async fn connect(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(NodeId::parse(NODE).unwrap().dns_name()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// What the server says to who should not get in. In TLS 1.3 the client's own handshake is over by then.
+pub async fn refusal(address: SocketAddr, config: ClientConfig) -> String {
+    let mut stream = match connect(address, config).await {
+        Ok(stream) => stream,
+        Err(error) => return error.to_string(),
+    };
+    match stream.read_to_end(&mut Vec::new()).await {
+        Ok(length) => format!("closed after {length} bytes"),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub async fn channel(
+    address: SocketAddr,
+    ca: &Ca,
+    credentials: &Credentials,
+) -> Result<Channel, tonic::transport::Error> {
+    let config = tls(ca, Some(credentials), &[&TLS13]);
+    let connector = tower::service_fn(move |_| {
+        let config = config.clone();
+        async move { connect(address, config).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://node").connect_with_connector(connector).await
+}
+
+/// Calls any unary method with an empty message.
+pub async fn unary(channel: &Channel, path: &'static str) -> Result<(), Status> {
+    unary_with(channel, path, tonic::Request::new(())).await
+}
+
+pub async fn unary_with(
+    channel: &Channel,
+    path: &'static str,
+    request: tonic::Request<()>,
+) -> Result<(), Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    grpc.unary(request, PathAndQuery::from_static(path), codec).await.map(|_| ())
+}
+
+/// Opens any stream with an empty message.
+pub async fn stream(channel: &Channel, path: &'static str) -> Result<tonic::Streaming<()>, Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let response =
+        grpc.server_streaming(tonic::Request::new(()), PathAndQuery::from_static(path), codec).await?;
+    Ok(response.into_inner())
+}
+
+pub fn code(result: &Result<(), Status>) -> Code {
+    result.as_ref().map_or_else(Status::code, |()| Code::Ok)
+}
