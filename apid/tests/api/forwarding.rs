@@ -1,5 +1,7 @@
 //! Calls on their way to machined and back.
 
+use std::time::Duration;
+
 use apid::body::REQUEST_MAX_BYTES;
 use apid::limits::{CALLS_BURST, SUBJECT_CALLS_MAX};
 use bytes::Bytes;
@@ -7,11 +9,12 @@ use futures_util::future::join_all;
 use pki::Role;
 use proto::service::v1::StartRequest;
 use proto::service::v1::service_service_client::ServiceServiceClient;
+use tokio::time::timeout;
 use tonic::Code;
 
 use crate::log;
 use crate::machined::{EMPTY_MESSAGE, HANGING};
-use crate::rig::{GET_VERSION, Rig, WATCH, code, stream, unary};
+use crate::rig::{GET_VERSION, Rig, WATCH, code, fast_forward, stream, unary};
 
 #[tokio::test]
 async fn streams_pass_through() {
@@ -60,9 +63,8 @@ async fn calls_have_a_deadline() {
     let mut rig = Rig::start().await;
     let client = rig.client("patient", Role::Reader).await;
     unary(&client, GET_VERSION).await.unwrap();
-    tokio::time::pause();
-    let late = unary(&client, HANGING).await.unwrap_err();
-    assert_eq!(late.code(), Code::DeadlineExceeded);
+    let late = fast_forward(unary(&client, HANGING)).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
     assert_eq!(rig.machined.next().await.path, GET_VERSION);
     assert_eq!(rig.machined.next().await.path, HANGING);
     assert!(log::audit("patient", HANGING).await["duration_ms"].as_u64().unwrap() >= 60_000);
@@ -136,11 +138,8 @@ async fn a_stalled_reader_does_not_stop_others() {
     let frames = rig.machined.next().await.frames.unwrap();
     let message = Bytes::from([&[0, 0, 0, 16, 0][..], &[0; 4096]].concat());
     // Until every buffer on the way is full.
-    tokio::time::pause();
-    while tokio::time::timeout(std::time::Duration::from_secs(1), frames.send(message.clone())).await.is_ok()
-    {
-    }
-    tokio::time::resume();
+    let full = async || timeout(Duration::from_secs(2), frames.send(message.clone())).await.is_err();
+    fast_forward(async { while !full().await {} }).await;
     assert_eq!(code(&unary(&client, GET_VERSION).await), Code::Ok);
     assert_eq!(code(&unary(&rig.client("lively", Role::Reader).await, GET_VERSION).await), Code::Ok);
 }
