@@ -31,7 +31,9 @@ pub fn up(built: &Built, name: &str, fresh: bool) -> Result<()> {
     let folder = folder(name)?;
     let files = Files::new(&folder);
     if let Some(pid) = machine::running_pid(&files) {
-        say(&format!("{name} runs already (QEMU is process {pid}); `cargo xtask down --name {name}` ends it"));
+        say(&format!(
+            "{name} runs already (QEMU is process {pid}); `cargo xtask down --name {name}` ends it"
+        ));
         return Ok(());
     }
     if fresh {
@@ -41,14 +43,23 @@ pub fn up(built: &Built, name: &str, fresh: bool) -> Result<()> {
     let tools = built.tools()?;
     let blueprint = blueprint(built, name);
     let kept = files.disk().exists() && folder.join("status.json").exists();
-    let node = if kept { restart(&tools, &blueprint, &files)? } else { first_start(&tools, &blueprint, &folder)? };
+    let node =
+        if kept { restart(&tools, &blueprint, &files)? } else { first_start(&tools, &blueprint, &folder)? };
     let status = node.detach()?;
     say(&format!("{name} is up after {}", report::seconds(started.elapsed())));
     println!("  pod      {}", status.pod_url);
     println!("  API      {}", status.api);
     println!("  console  {}", status.console_log.display());
     println!("Try next:");
-    for command in ["health", "services", "pods", "logs -f default/hello", "get links", "dmesg --tail 20", "reboot --wait"] {
+    for command in [
+        "health",
+        "services",
+        "pods",
+        "logs -f default/hello",
+        "get links",
+        "dmesg --tail 20",
+        "reboot --wait",
+    ] {
         println!("  cargo xtask osctl --name {name} -- {command}");
     }
     println!("  cargo xtask down --name {name}");
@@ -68,7 +79,8 @@ pub fn status(name: &str, json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
-        let state = if status.pid == 0 { "off".to_owned() } else { format!("running, process {}", status.pid) };
+        let state =
+            if status.pid == 0 { "off".to_owned() } else { format!("running, process {}", status.pid) };
         println!("{}: {state}\n  API {}\n  pod {}", status.context, status.api, status.pod_url);
     }
     Ok(())
@@ -103,7 +115,8 @@ pub fn osctl(osctl: &Path, name: &str, arguments: &[String]) -> Result<()> {
 }
 
 fn folder(name: &str) -> Result<PathBuf> {
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let plain = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !plain {
         bail!("{name:?} is no node name: use lower-case letters, digits and '-'");
     }

@@ -10,7 +10,10 @@ use crate::{build::kernel, cache, report::Step, sdk::Sdk};
 pub fn check(repository: &Path, sdk: &Sdk) -> Result<()> {
     let cargo: [(&str, &[&str]); 3] = [
         ("fmt", &["fmt", "--all", "--check"]),
-        ("clippy", &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]),
+        (
+            "clippy",
+            &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
+        ),
         ("doc", &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]),
     ];
     for (name, arguments) in cargo {
@@ -24,7 +27,11 @@ pub fn check(repository: &Path, sdk: &Sdk) -> Result<()> {
 
 fn run(repository: &Path, name: &str, arguments: &[&str]) -> Result<()> {
     let step = Step::start(name, &format!("cargo {}", arguments.join(" ")));
-    let status = Command::new("cargo").args(arguments).env("RUSTDOCFLAGS", "-D warnings").current_dir(repository).status()?;
+    let status = Command::new("cargo")
+        .args(arguments)
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(repository)
+        .status()?;
     if !status.success() {
         bail!("{name} found something to mend (see above)");
     }

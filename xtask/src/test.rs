@@ -1,17 +1,12 @@
 //! `cargo xtask test`: unit tests by your cargo, then the QEMU tests on the built image.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::Instant,
-};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use testbed::bed::{Bed, VARIABLE};
 
 use crate::{
-    build::Built,
+    build::{self, Built},
     cache,
     report::{Step, say, seconds},
 };
@@ -85,12 +80,14 @@ fn seed(repository: &Path) -> Result<u64> {
     if let Ok(text) = std::env::var("CAIRN_SEED") {
         return text.parse().with_context(|| format!("CAIRN_SEED={text} is no number"));
     }
-    let output = Command::new("git").args(["rev-parse", "--short=15", "HEAD"]).current_dir(repository).output()?;
+    let output =
+        Command::new("git").args(["rev-parse", "--short=15", "HEAD"]).current_dir(repository).output()?;
     let commit = String::from_utf8_lossy(&output.stdout);
     Ok(u64::from_str_radix(commit.trim(), 16).unwrap_or(1))
 }
 
 fn run(command: &mut Command, what: &str) -> Result<()> {
+    command.env("CARGO_TARGET_DIR", build::host_target()?);
     let step = Step::start(what, "running");
     let status = command.status().context("cannot run cargo")?;
     if !status.success() {

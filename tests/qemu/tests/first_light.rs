@@ -7,12 +7,12 @@ mod support;
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use serde_json::Value;
 use support::{SOON, bed, blueprint, up};
-use testbed::{http, node::Node};
+use testbed::{bed::Bed, http, node::Node};
 
 #[test]
 fn a_fresh_node_answers_every_command_and_refuses_strangers() {
@@ -22,7 +22,7 @@ fn a_fresh_node_answers_every_command_and_refuses_strangers() {
     resources_are_watched(&node);
     logs_are_followed(&node);
     wrong_names_are_explained(&node);
-    strangers_are_refused(&node);
+    strangers_are_refused(&bed, &node);
     a_reader_cannot_reboot(&node);
     the_kubelet_is_closed(&node);
     the_root_is_read_only(&node);
@@ -35,7 +35,8 @@ fn commands_answer(node: &Node) {
     node.osctl(&["health", "--wait"]).unwrap();
     let services = node.osctl(&["services"]).unwrap();
     for service in ["machined", "apid", "containerd", "kubelet"] {
-        let line = services.lines().find(|line| line.contains(service)).unwrap_or_else(|| panic!("{services}"));
+        let line =
+            services.lines().find(|line| line.contains(service)).unwrap_or_else(|| panic!("{services}"));
         assert!(line.to_lowercase().contains("running"), "{line}");
     }
     let pods = node.osctl(&["pods"]).unwrap();
@@ -50,7 +51,8 @@ fn commands_answer(node: &Node) {
 }
 
 fn resources_are_watched(node: &Node) {
-    let mut watch = node.osctl_command(&["get", "service", "kubelet", "-w"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watch =
+        node.osctl_command(&["get", "service", "kubelet", "-w"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = watch.stdout.take().unwrap();
     let mut seen = read_until(&mut output, "kubelet");
     node.osctl(&["services", "restart", "kubelet"]).unwrap();
@@ -62,7 +64,8 @@ fn resources_are_watched(node: &Node) {
 
 fn logs_are_followed(node: &Node) {
     assert!(!node.osctl(&["logs", "containerd", "--tail", "5"]).unwrap().is_empty());
-    let mut follow = node.osctl_command(&["logs", "-f", "default/hello"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut follow =
+        node.osctl_command(&["logs", "-f", "default/hello"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = follow.stdout.take().unwrap();
     http::get(node.forwarded(testbed::node::POD_PORT).unwrap(), "/").unwrap();
     read_until(&mut output, "hello");
@@ -86,7 +89,7 @@ fn wrong_names_are_explained(node: &Node) {
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn strangers_are_refused(node: &Node) {
+fn strangers_are_refused(bed: &Bed, node: &Node) {
     let folder = node.files().folder();
     let (other, config) = (folder.join("other-secrets.yaml"), folder.join("other-osctl.yaml"));
     let name = node.osctl(&["config", "contexts"]).unwrap();
@@ -94,8 +97,22 @@ fn strangers_are_refused(node: &Node) {
     let other = other.to_string_lossy().into_owned();
     node.osctl(&["gen", "secrets", "-o", &other]).unwrap();
     let endpoint = node.endpoint();
-    let stranger = |arguments: &[&str]| node.osctl_command(arguments).env("OSCTL_CONFIG", &config).output().unwrap();
-    let made = stranger(&["gen", "client", "--secrets", &other, "--role", "admin", "--name", "mallory", "--context", "m", "--endpoint", &endpoint]);
+    let stranger =
+        |arguments: &[&str]| node.osctl_command(arguments).env("OSCTL_CONFIG", &config).output().unwrap();
+    let made = stranger(&[
+        "gen",
+        "client",
+        "--secrets",
+        &other,
+        "--role",
+        "admin",
+        "--name",
+        "mallory",
+        "--context",
+        "m",
+        "--endpoint",
+        &endpoint,
+    ]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let refused = stranger(&["--context", "m", "version"]);
     assert!(!refused.status.success());
@@ -103,13 +120,16 @@ fn strangers_are_refused(node: &Node) {
     let port = node.forwarded(layout::API_PORT).unwrap();
     // No certificate, and TLS 1.2: the handshake must not end well.
     for extra in [&["-tls1_3"][..], &["-tls1_2"]] {
-        let output = Command::new("openssl")
+        let output = bed
+            .programs()
+            .command("openssl")
             .args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-alpn", "h2", "-ign_eof"])
             .args(extra)
             .stdin(Stdio::null())
             .output()
-            .expect("openssl is installed");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            .unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("alert"), "{extra:?} was not refused with an alert: {text}");
     }
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -125,8 +145,21 @@ fn a_reader_cannot_reboot(node: &Node) {
     let secrets = node.secrets().to_string_lossy().into_owned();
     let endpoint = node.endpoint();
     // The reader's context takes the node's identity over from the adopted one.
-    node.osctl(&["gen", "client", "--secrets", &secrets, "--role", "reader", "--name", "rita", "--context", "reader", "--endpoint", &endpoint])
-        .unwrap();
+    node.osctl(&[
+        "gen",
+        "client",
+        "--secrets",
+        &secrets,
+        "--role",
+        "reader",
+        "--name",
+        "rita",
+        "--context",
+        "reader",
+        "--endpoint",
+        &endpoint,
+    ])
+    .unwrap();
     node.osctl(&["--context", "reader", "version"]).unwrap();
     for denied in [&["reboot"][..], &["services", "restart", "kubelet"]] {
         let output = node.osctl_output(&[&["--context", "reader"], denied].concat()).unwrap();
@@ -159,9 +192,13 @@ fn read_until(output: &mut impl std::io::Read, text: &str) -> String {
     let mut seen = Vec::new();
     let mut byte = [0];
     while !String::from_utf8_lossy(&seen).contains(text) {
-        assert_eq!(output.read(&mut byte).unwrap(), 1, "ended before {text:?}: {}", String::from_utf8_lossy(&seen));
+        assert_eq!(
+            output.read(&mut byte).unwrap(),
+            1,
+            "ended before {text:?}: {}",
+            String::from_utf8_lossy(&seen)
+        );
         seen.push(byte[0]);
     }
     String::from_utf8_lossy(&seen).into_owned()
 }
-

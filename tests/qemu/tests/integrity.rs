@@ -116,7 +116,8 @@ fn start_only(bed: &Bed, blueprint: &Blueprint) -> Node {
 
 fn copy_image(bed: &Bed, name: &str) -> PathBuf {
     let copy = bed.work.join(format!("{name}.img"));
-    let status = std::process::Command::new("cp").arg("--sparse=always").args([&bed.disk, &copy]).status().unwrap();
+    let status =
+        std::process::Command::new("cp").arg("--sparse=always").args([&bed.disk, &copy]).status().unwrap();
     assert!(status.success());
     copy
 }
@@ -148,7 +149,9 @@ fn read_disk(bed: &Bed, node: &Node, offset: u64, length: u64) -> Vec<u8> {
     // Lines of `read -v`: offset, colon, bytes in hex, text.
     text.lines()
         .filter_map(|line| line.split_once(":  "))
-        .flat_map(|(_, rest)| rest.split("  ").next().unwrap_or_default().split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|(_, rest)| {
+            rest.split("  ").next().unwrap_or_default().split(' ').map(str::to_owned).collect::<Vec<_>>()
+        })
         .filter_map(|byte| u8::from_str_radix(&byte, 16).ok())
         .collect()
 }

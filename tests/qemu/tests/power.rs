@@ -57,7 +57,11 @@ const MOMENTS: [&str; 5] = [
 fn reboot_and_shutdown_are_orderly() {
     let bed = bed();
     let mut node = up(&bed, &blueprint(&bed, "orderly"));
-    let mut log = node.osctl_command(&["logs", "-f", "default/hello"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut log = node
+        .osctl_command(&["logs", "-f", "default/hello"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     node.machine.console().skip().unwrap();
     node.osctl(&["reboot"]).unwrap();
     ends_in_order(&mut node);
@@ -71,7 +75,10 @@ fn reboot_and_shutdown_are_orderly() {
     let logs = node.probe("GET", "/grep?path=/host/var/log/pods&text=SIGTERM").unwrap();
     assert!(logs.contains("SIGTERM"), "the pod was not told to end: {logs}");
     // A clean file system needs no recovery of its journal.
-    assert!(!node.osctl(&["dmesg"]).unwrap().contains("recovery complete"), "a file system was not unmounted");
+    assert!(
+        !node.osctl(&["dmesg"]).unwrap().contains("recovery complete"),
+        "a file system was not unmounted"
+    );
 
     node.machine.console().skip().unwrap();
     node.osctl(&["shutdown"]).unwrap();
@@ -82,7 +89,9 @@ fn reboot_and_shutdown_are_orderly() {
 fn ends_in_order(node: &mut Node) {
     let started = Instant::now();
     node.machine.wait_for("cairn: shutdown:", BOOT).unwrap();
-    node.machine.wait_for_any(&["reboot: Restarting", "reboot: Power down", "reboot: machine restart"], BOOT).unwrap();
+    node.machine
+        .wait_for_any(&["reboot: Restarting", "reboot: Power down", "reboot: machine restart"], BOOT)
+        .unwrap();
     let took = started.elapsed();
     println!("ordered end: {:.1} s", took.as_secs_f64());
     assert!(took <= SHUTDOWN_LIMIT, "took {took:?}, limit {SHUTDOWN_LIMIT:?}");

@@ -33,7 +33,9 @@ fn a_service_that_cannot_run_fails_alone() {
     blueprint.image = bed.test_disk.clone();
     blueprint.probe_image = None;
     blueprint.hardware.test_hooks = Some("crash-service kubelet\n".into());
-    let mut node = Node::up_without_pod(&support::tools(&bed), &blueprint, &support::folder(&bed, "crash-loop")).unwrap();
+    let mut node =
+        Node::up_without_pod(&support::tools(&bed), &blueprint, &support::folder(&bed, "crash-loop"))
+            .unwrap();
     node.machine.wait_for("cairn: service kubelet backoff", BOOT).unwrap();
     node.machine.wait_for("cairn: service kubelet failed", BOOT).unwrap();
     let services = node.osctl(&["services"]).unwrap();

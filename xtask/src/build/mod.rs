@@ -64,8 +64,10 @@ pub fn all(repository: &Path) -> Result<Built> {
 /// Builds osctl with the host's cargo.
 pub fn osctl(repository: &Path) -> Result<PathBuf> {
     let step = Step::start("osctl", "with your cargo");
+    let target = host_target()?;
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--package", "osctl"])
+        .env("CARGO_TARGET_DIR", &target)
         .current_dir(repository)
         .status()
         .context("cannot run cargo")?;
@@ -73,8 +75,15 @@ pub fn osctl(repository: &Path) -> Result<PathBuf> {
         bail!("osctl does not build (see above)");
     }
     step.done();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
     Ok(target.join("debug/osctl"))
+}
+
+/// Where your cargo builds osctl and the tests: in the cache, so that a fresh clone finds the dependencies built.
+pub fn host_target() -> Result<PathBuf> {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => Ok(target.into()),
+        None => cache::scratch("target"),
+    }
 }
 
 /// Tries the accelerator once per boot of the host and kernel.

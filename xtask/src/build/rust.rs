@@ -102,7 +102,7 @@ fn compile(repository: &Path, sdk: &Sdk, group: &Group, into: &Path) -> Result<(
     let _lock = cache::lock(&scratch.join(".lock"), group.name)?;
     let sources = cache::scratch("rust/source")?;
     mirror(repository, &sources)?;
-    fetch(repository)?;
+    fetch(repository, sdk)?;
     let log = cache::scratch("logs")?.join(format!("{}.log", group.name));
     cache::remove(&log)?;
     let target = cache::scratch(&format!("rust/target-{}", group.name))?;

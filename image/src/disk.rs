@@ -1,0 +1,181 @@
+//! The raw disk image: GPT, selector, BOOTSTATE, slot A.
+
+use std::{
+    fs::{self, File},
+    io::{Seek as _, SeekFrom, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aws_lc_rs::digest;
+use bootstate::{Record, Release, ReleaseVersion, Uki};
+use gptman::{GPT, GPTPartitionEntry};
+use layout::{
+    BOOTSTATE_RECORD_OFFSETS_BYTES, FIRST_PARTITION_BYTES, MIB, PARTITIONS, Partition, SECTOR_BYTES,
+};
+
+use crate::{arguments, tools, tools::Tools};
+
+const DISK_GUID: &str = "ca120000-0001-4c0d-9a1e-ca1200000000";
+/// Room for the backup GPT.
+const END_BYTES: u64 = MIB;
+const SELECTOR_PATH: &str = "::/EFI/BOOT/BOOTX64.EFI";
+/// FAT volume id of the ESP, fixed for reproducible images.
+const ESP_SERIAL: &str = "CA120001";
+
+/// Parts of a disk.
+pub struct Disk<'a> {
+    /// Release version (SemVer).
+    pub version: &'a str,
+    /// The selector, an EFI program.
+    pub selector: &'a Path,
+    /// Slot A's UKI.
+    pub uki: &'a Path,
+    /// Slot A's root image.
+    pub root: &'a Path,
+}
+
+/// Writes the image, sparse: slot A confirmed, slot B empty.
+pub fn assemble(tools: &dyn Tools, disk: &Disk<'_>, output: &Path) -> Result<()> {
+    let placed = place();
+    let end = placed.iter().map(|(start, partition)| start + size(partition)).max().unwrap_or_default();
+    let mut file = File::options().read(true).write(true).create_new(true).open(output)?;
+    file.set_len(end + END_BYTES)?;
+    write_gpt(&mut file, &placed)?;
+    let uki = fs::read(disk.uki).with_context(|| format!("cannot read {}", disk.uki.display()))?;
+    write_bootstate(&file, start(&placed, &layout::BOOTSTATE)?, disk.version, &uki)?;
+    if uki.len() as u64 > size(&layout::BOOT_A) {
+        bail!("the UKI has {} bytes, its partition {}", uki.len(), size(&layout::BOOT_A));
+    }
+    file.write_all_at(&uki, start(&placed, &layout::BOOT_A)?)?;
+    copy_into(&mut file, start(&placed, &layout::ROOT_A)?, disk.root, size(&layout::ROOT_A))?;
+    write_esp(tools, disk.selector, &mut file, start(&placed, &layout::ESP)?, output)
+}
+
+type Placed = Vec<(u64, Partition)>;
+
+/// The partitions that an image has, with their first byte.
+fn place() -> Placed {
+    let mut at = FIRST_PARTITION_BYTES;
+    let mut placed = Vec::new();
+    for partition in PARTITIONS.iter().filter(|partition| partition.guid.is_some()) {
+        placed.push((at, *partition));
+        at += size(partition);
+    }
+    placed
+}
+
+fn size(partition: &Partition) -> u64 {
+    partition.size_bytes.unwrap_or_default()
+}
+
+fn start(placed: &Placed, wanted: &Partition) -> Result<u64> {
+    placed
+        .iter()
+        .find(|(_, partition)| partition == wanted)
+        .map(|(start, _)| *start)
+        .context("partition is not placed")
+}
+
+fn write_gpt(file: &mut File, placed: &Placed) -> Result<()> {
+    let mut gpt = GPT::new_from(file, SECTOR_BYTES, guid(DISK_GUID)?)?;
+    gpt.align = 1;
+    for (start, partition) in placed {
+        gpt[partition.number] = GPTPartitionEntry {
+            partition_type_guid: guid(partition.type_guid)?,
+            unique_partition_guid: guid(partition.guid.context("no fixed GUID")?)?,
+            starting_lba: start / SECTOR_BYTES,
+            ending_lba: (start + size(partition)) / SECTOR_BYTES - 1,
+            attribute_bits: 0,
+            partition_name: partition.name.into(),
+        };
+    }
+    gpt.write_into(file)?;
+    GPT::write_protective_mbr_into(file, SECTOR_BYTES)?;
+    Ok(())
+}
+
+/// A GUID as GPT stores it: the first three fields little-endian (UEFI appendix A).
+fn guid(text: &str) -> Result<[u8; 16]> {
+    let plain: String = text.chars().filter(|c| *c != '-').collect();
+    let mut bytes: [u8; 16] =
+        hex::decode(plain)?.try_into().ok().with_context(|| format!("{text} is no GUID"))?;
+    bytes[..4].reverse();
+    bytes[4..6].reverse();
+    bytes[6..8].reverse();
+    Ok(bytes)
+}
+
+fn write_bootstate(file: &File, start: u64, version: &str, uki: &[u8]) -> Result<()> {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest::digest(&digest::SHA256, uki).as_ref());
+    let version = ReleaseVersion::new(version).with_context(|| format!("{version} is no release version"))?;
+    let uki = Uki { length_bytes: uki.len() as u64, sha256 };
+    let block = Record::new(Release { version, uki }).encode();
+    for offset in BOOTSTATE_RECORD_OFFSETS_BYTES {
+        file.write_all_at(&block, start + offset)?;
+    }
+    Ok(())
+}
+
+fn copy_into(file: &mut File, at: u64, source: &Path, limit: u64) -> Result<()> {
+    let mut source_file = File::open(source).with_context(|| format!("cannot read {}", source.display()))?;
+    let length = source_file.metadata()?.len();
+    if length > limit {
+        bail!("{} has {length} bytes, its partition {limit}", source.display());
+    }
+    file.seek(SeekFrom::Start(at))?;
+    std::io::copy(&mut source_file, file)?;
+    Ok(())
+}
+
+fn write_esp(tools: &dyn Tools, selector: &Path, file: &mut File, at: u64, output: &Path) -> Result<()> {
+    let esp = output.with_extension("esp");
+    let inside = tools.inside(&esp)?;
+    let sectors = (size(&layout::ESP) / SECTOR_BYTES).to_string();
+    let made =
+        arguments!["-C", "-F", "-i", &inside, "-T", sectors, "-N", ESP_SERIAL, "-v", "CAIRN-ESP", "::"];
+    tools::run(tools, "mformat", &made)?;
+    tools::run(tools, "mmd", &arguments!["-i", &inside, "::/EFI", "::/EFI/BOOT"])?;
+    // A copy with a fixed time: mcopy -m takes it over.
+    let dated = output.with_extension("selector");
+    fs::copy(selector, &dated)?;
+    File::options().write(true).open(&dated)?.set_modified(std::time::UNIX_EPOCH + FAT_EPOCH)?;
+    tools::run(tools, "mcopy", &arguments!["-m", "-i", &inside, tools.inside(&dated)?, SELECTOR_PATH])?;
+    copy_into(file, at, &esp, size(&layout::ESP))?;
+    file.flush()?;
+    fs::remove_file(dated)?;
+    Ok(fs::remove_file(esp)?)
+}
+
+/// 1980-01-01, the first time that FAT can say.
+const FAT_EPOCH: std::time::Duration = std::time::Duration::from_secs(315_532_800);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_lie_one_after_the_other_on_whole_mebibytes() {
+        let placed = place();
+        assert_eq!(placed.len(), 6);
+        assert_eq!(placed[0], (16 * MIB, layout::ESP));
+        for pair in placed.windows(2) {
+            assert_eq!(pair[0].0 + size(&pair[0].1), pair[1].0);
+            assert_eq!(pair[1].0 % MIB, 0);
+        }
+    }
+
+    #[test]
+    fn the_table_reads_back_as_it_was_written() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(3 << 30).unwrap();
+        write_gpt(&mut file, &place()).unwrap();
+        let read = GPT::find_from(&mut file).unwrap();
+        for partition in PARTITIONS.iter().filter(|partition| partition.guid.is_some()) {
+            assert_eq!(read[partition.number].partition_name.as_str(), partition.name);
+            assert_eq!(read[partition.number].unique_partition_guid, guid(partition.guid.unwrap()).unwrap());
+        }
+    }
+}
