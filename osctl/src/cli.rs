@@ -1,0 +1,376 @@
+//! The command line: one tree from which parsing, help, completions and the man page come.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use pki::{NodeId, Role, SubjectName};
+
+use crate::endpoint::Endpoint;
+use crate::log_source::LogSource;
+use crate::output::Format;
+use crate::{duration, exit};
+
+/// Command line for Cairn nodes.
+#[derive(Debug, Parser)]
+#[command(name = "osctl", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Context to use, instead of the current one
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Address of the node, instead of the context's; may be repeated
+    #[arg(short = 'n', long = "endpoint", global = true, value_name = "HOST[:PORT]")]
+    pub endpoints: Vec<Endpoint>,
+    /// Configuration file [default: $OSCTL_CONFIG, else ~/.config/cairn/osctl.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Output format: table, json or yaml
+    #[arg(short, long, global = true, value_name = "FORMAT", value_parser = format())]
+    output: Option<Output>,
+    /// Longest wait for the node, such as 30s or 5m [default: 15s; with --wait 10m]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+}
+
+impl Global {
+    /// The format that was asked for.
+    pub fn format(&self) -> Option<Format> {
+        match self.output {
+            Some(Output::Format(format)) => Some(format),
+            Some(Output::File(_)) | None => None,
+        }
+    }
+}
+
+/// What stands behind `-o`: a format, or for `gen` the file to write. One type, because the `-o` of `gen` takes the
+/// place of the global one and the parser hands both to the same field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// How to print.
+    Format(Format),
+    /// Where to write; "-" is standard output.
+    File(PathBuf),
+}
+
+fn format() -> impl TypedValueParser<Value = Output> {
+    PossibleValuesParser::new(["table", "json", "yaml"]).map(|name| {
+        Output::Format(match name.as_str() {
+            "json" => Format::Json,
+            "yaml" => Format::Yaml,
+            _ => Format::Table,
+        })
+    })
+}
+
+fn output_file(text: &str) -> Result<Output, String> {
+    if text.is_empty() { Err("the file has no name".into()) } else { Ok(Output::File(text.into())) }
+}
+
+fn subject(text: &str) -> Result<SubjectName, String> {
+    SubjectName::parse(text).map_err(|error| error.to_string())
+}
+
+fn node_id(text: &str) -> Result<NodeId, String> {
+    NodeId::parse(text).map_err(|error| error.to_string())
+}
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, choose and change contexts
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make secrets, client certificates and machine configurations
+    #[command(subcommand)]
+    Gen(GenCommand),
+    /// Take over a new node: authenticate it by its fingerprint and sign its certificate
+    Adopt(Adopt),
+    /// Show the versions of osctl and of the node
+    Version {
+        /// Only osctl's own version; does not contact the node
+        #[arg(long)]
+        client: bool,
+    },
+    /// Show whether the node is healthy; exit code 4 when it is not
+    Health {
+        /// Wait until the node is healthy
+        #[arg(long)]
+        wait: bool,
+    },
+    /// List or control the services of the node
+    Services {
+        /// What to do; the default is to list
+        #[command(subcommand)]
+        action: Option<ServicesCommand>,
+    },
+    /// Print the log of a service or a container
+    Logs(Logs),
+    /// Print the kernel's log
+    Dmesg(Follow),
+    /// List the pods of the node
+    Pods,
+    /// Reboot the node in order
+    Reboot {
+        /// Wait until the node is back
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Power the node off in order
+    Shutdown,
+    /// Show resources of a kind; api-resources lists the kinds
+    Get {
+        /// Name, plural or short name of a kind
+        kind: String,
+        /// Only this resource
+        id: Option<String>,
+        /// Keep showing changes
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// List the kinds of resources that the node publishes
+    ApiResources,
+    /// Print the completion script for a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Commands on the configuration file.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// List all contexts
+    Contexts,
+    /// Make a context the current one
+    Use {
+        /// Which context
+        name: String,
+    },
+    /// Show the configuration file without its keys
+    View,
+    /// Remove a context
+    Remove {
+        /// Which context
+        name: String,
+    },
+    /// Take over the contexts of another file
+    Merge {
+        /// File written by `osctl gen client -o`
+        file: PathBuf,
+        /// Replace contexts that differ
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Commands that make files.
+#[derive(Debug, Subcommand)]
+pub enum GenCommand {
+    /// Make the CA of a fleet. Whoever has this file owns the fleet; losing it loses the fleet
+    Secrets {
+        /// File to write [default: secrets.yaml]
+        #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
+        output: Option<Output>,
+        /// Overwrite an existing file
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a client certificate and write it into a context
+    Client(GenClient),
+    /// Print the first configuration of a node
+    Config {
+        /// Secrets bundle whose CA the node shall trust
+        #[arg(long, value_name = "FILE")]
+        secrets: PathBuf,
+        /// Hostname of the node
+        #[arg(long, value_name = "NAME")]
+        hostname: Option<String>,
+        /// Pod manifest to run; may be repeated
+        #[arg(long = "static-pod", value_name = "FILE")]
+        static_pods: Vec<PathBuf>,
+        /// File to write [default: standard output]
+        #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
+        output: Option<Output>,
+    },
+}
+
+/// Arguments of `gen client`.
+#[derive(Debug, Args)]
+pub struct GenClient {
+    /// Secrets bundle that signs
+    #[arg(long, value_name = "FILE")]
+    pub secrets: PathBuf,
+    /// What the client may do: reader, operator or admin
+    #[arg(long)]
+    pub role: Role,
+    /// Who the client is; appears in audit records
+    #[arg(long, value_parser = subject)]
+    pub name: SubjectName,
+    /// How long the certificate is valid
+    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
+    pub ttl: Duration,
+    /// Id of the node [default: that of the context, or of a context of the same CA with the same endpoint]
+    #[arg(long, value_name = "ID", value_parser = node_id)]
+    pub node_id: Option<NodeId>,
+    /// Write a configuration file with only this context, to hand on, instead of your own
+    #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
+    pub output: Option<Output>,
+}
+
+/// Arguments of `adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Secrets bundle whose CA the node was configured with
+    #[arg(long, value_name = "FILE")]
+    pub secrets: PathBuf,
+    /// Fingerprint that the node's console shows: 64 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: String,
+    /// How long the admin certificate of a new context is valid
+    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
+    pub ttl: Duration,
+    /// Name in the admin certificate of a new context
+    #[arg(long, default_value = "admin", value_parser = subject)]
+    pub name: SubjectName,
+}
+
+/// Reads a fingerprint as people copy it: any case, with or without colons.
+fn fingerprint(text: &str) -> Result<String, String> {
+    const DIGITS: usize = 64;
+    let digits: String = text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
+    if digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err(format!("a fingerprint has {DIGITS} hexadecimal digits; copy it from the node's console"))
+    }
+}
+
+/// Commands on services.
+#[derive(Debug, Subcommand)]
+pub enum ServicesCommand {
+    /// List the services
+    List,
+    /// Start a service that is stopped or failed
+    Start(ServiceArgument),
+    /// Stop a service until it is started again
+    Stop(ServiceArgument),
+    /// Restart a service
+    Restart(ServiceArgument),
+}
+
+/// The service to control.
+#[derive(Debug, Args)]
+pub struct ServiceArgument {
+    /// Name of the service
+    pub name: String,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// SERVICE, POD/CONTAINER, NAMESPACE/POD or NAMESPACE/POD/CONTAINER
+    #[arg(value_name = "SOURCE")]
+    pub source: LogSource,
+    /// How much to print.
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+/// How much of a log to print.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Follow {
+    /// Keep printing what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin with the last N lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn refuses(line: &str) {
+        let error =
+            Cli::try_parse_from(line.split_whitespace()).err().unwrap_or_else(|| panic!("{line} is taken"));
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in [
+            "osctl -c a -n h:1 -o json health",
+            "osctl health -c a -n h:1 -o json",
+            "osctl -c a health -n h:1 -o json",
+        ] {
+            let cli = parse(line);
+            assert_eq!(cli.global.context.as_deref(), Some("a"), "{line}");
+            assert_eq!(cli.global.endpoints, ["h:1".parse().unwrap()], "{line}");
+            assert_eq!(cli.global.format(), Some(Format::Json), "{line}");
+        }
+        let cli = parse("osctl services restart kubelet --timeout 1m -o yaml");
+        assert_eq!(
+            (cli.global.timeout, cli.global.format()),
+            (Some(Duration::from_secs(60)), Some(Format::Yaml))
+        );
+    }
+
+    #[test]
+    fn the_output_of_gen_is_a_file() {
+        let cli = parse("osctl gen secrets -o json");
+        let Command::Gen(GenCommand::Secrets { output, force: false }) = cli.command else { panic!() };
+        assert_eq!(output, Some(Output::File("json".into())));
+        assert_eq!(cli.global.format(), None);
+    }
+
+    #[test]
+    fn wrong_command_lines_are_usage_errors() {
+        for line in [
+            "osctl",
+            "osctl fly",
+            "osctl health -o xml",
+            "osctl health --timeout soon",
+            "osctl -n http://x health",
+            "osctl logs a/b/c/d",
+            "osctl gen client --secrets s --role root --name x",
+            "osctl gen client --secrets s --role admin --name é",
+            "osctl adopt --secrets s --fingerprint 12ab",
+            "osctl adopt --secrets s",
+        ] {
+            refuses(line);
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_taken_as_copied() {
+        let plain = "ab".repeat(32);
+        let colons = vec!["AB"; 32].join(":");
+        assert_eq!(fingerprint(&colons), Ok(plain.clone()));
+        assert_eq!(fingerprint(&plain), Ok(plain));
+        assert!(fingerprint(&"zz".repeat(32)).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! `osctl adopt`: a new node is authenticated by its fingerprint and gets a certificate of the fleet's CA.
+
+use std::time::Duration;
+
+use pki::{Ca, NodeId, Role, SigningRequest};
+use proto::identity::v1::{GetSigningRequestRequest, InstallCertificateRequest};
+use proto::machine::v1::GetVersionRequest;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::Session;
+use super::generate::{Draft, validity};
+use crate::cli::Adopt;
+use crate::contexts::{Context, ContextFile};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::node::{Client, Node, Target, Trust};
+use crate::output::{self, Progress, note};
+use crate::secrets;
+
+/// Validity of a node's certificate. Any later adoption renews it, and an expired one only makes osctl warn.
+const NODE_TTL: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+/// Pause between attempts to see the new certificate served.
+const POLL: Duration = Duration::from_millis(500);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Adopted {
+    context: String,
+    node_id: String,
+    endpoints: Vec<String>,
+    renewed: bool,
+}
+
+pub async fn run(session: &Session, arguments: &Adopt) -> Result<(), Failure> {
+    if session.global.endpoints.is_empty() {
+        return Err(Failure::usage("adopt needs the node's address")
+            .hint("give it with --endpoint; the console shows it"));
+    }
+    let ca = secrets::load(&arguments.secrets)?;
+    let file = session.contexts()?;
+    let client = issue_admin(&ca, arguments)?;
+    let target = Target {
+        name: "the new node".into(),
+        endpoints: session.global.endpoints.clone(),
+        trust: Trust::Fingerprint(arguments.fingerprint.clone()),
+        client: client.clone(),
+        timeout: session.timeout(),
+    };
+    let node = Node::connect(&target).await?;
+    let request = Request::fetch(&node, &arguments.fingerprint).await?;
+    let name = match &session.global.context {
+        Some(name) => name.clone(),
+        None => default_name(&node, &request.node_id).await?,
+    };
+    let draft = Draft {
+        name: name.clone(),
+        endpoints: session.global.endpoints.iter().map(ToString::to_string).collect(),
+        node_id: Some(request.node_id.to_string()),
+    };
+    // Whatever speaks against the context must be said before the node is changed.
+    let context = context(&file, &draft, &ca, &client)?;
+    install(&node, &ca, &request).await?;
+    verify(&target, &name, &ca, &request.node_id).await?;
+    file.change(|contexts| {
+        contexts.put(context.clone());
+        Ok(())
+    })?;
+    note(&format!("context {name} is written to {}", file.path().display()));
+    let adopted = Adopted {
+        context: name,
+        node_id: request.node_id.to_string(),
+        endpoints: context.endpoints,
+        renewed: request.adopted,
+    };
+    output::print(session.format(), &adopted, |adopted| {
+        let word = if adopted.renewed { "renewed" } else { "adopted" };
+        format!("node {} {word}\n", adopted.node_id)
+    })
+}
+
+fn issue_admin(ca: &Ca, arguments: &Adopt) -> Result<Client, Failure> {
+    ca.issue_client(&arguments.name, Role::Admin, validity(arguments.ttl))
+        .map(|credentials| Client::from(&credentials))
+        .map_err(|error| Failure::error("cannot make the admin certificate").why(secrets::chain(&error)))
+}
+
+/// What the node wants signed, checked to be its own.
+struct Request {
+    node_id: NodeId,
+    signing: SigningRequest,
+    adopted: bool,
+}
+
+impl Request {
+    async fn fetch(node: &Node, fingerprint: &str) -> Result<Request, Failure> {
+        let what = "cannot get the signing request";
+        let answer =
+            node.call(what, node.identity().get_signing_request(GetSigningRequestRequest {})).await?;
+        let wrong =
+            |why: String| Failure::new(Exit::Denied, "the node's signing request is not acceptable").why(why);
+        let signing =
+            SigningRequest::from_der(&answer.request_der).map_err(|error| wrong(error.to_string()))?;
+        if signing.fingerprint() != fingerprint {
+            return Err(wrong("it is for another key than the connection's".into()));
+        }
+        let node_id = NodeId::parse(&answer.node_id).map_err(|error| wrong(error.to_string()))?;
+        Ok(Request { node_id, signing, adopted: answer.adopted })
+    }
+}
+
+/// The hostname, else the node id.
+async fn default_name(node: &Node, node_id: &NodeId) -> Result<String, Failure> {
+    let version =
+        node.call("cannot get the version", node.machine().get_version(GetVersionRequest {})).await?;
+    Ok(if version.hostname.is_empty() { node_id.to_string() } else { version.hostname })
+}
+
+/// The context to write. An existing one keeps its client certificate: it may be of another role on purpose.
+fn context(file: &ContextFile, draft: &Draft, ca: &Ca, client: &Client) -> Result<Context, Failure> {
+    let contexts = file.load()?;
+    let existing = contexts.find(&draft.name).cloned();
+    let context = draft.clone().complete(&contexts, ca, client)?;
+    let Some(existing) = existing else { return Ok(context) };
+    if existing.node_id.is_some() && existing.node_id != context.node_id {
+        return Err(Failure::error(format!("context {:?} is for another node", draft.name))
+            .hint("choose another name with -c, or remove it with `osctl config remove`"));
+    }
+    Ok(Context {
+        client_certificate: existing.client_certificate,
+        client_key: existing.client_key,
+        ..context
+    })
+}
+
+async fn install(node: &Node, ca: &Ca, request: &Request) -> Result<(), Failure> {
+    let certificate = ca
+        .issue_server(&request.signing, &request.node_id, validity(NODE_TTL))
+        .map_err(|error| Failure::error("cannot sign the node's certificate").why(secrets::chain(&error)))?;
+    let install = InstallCertificateRequest { certificate_der: certificate.der().to_vec() };
+    node.call("cannot install the certificate", node.identity().install_certificate(install)).await.map(drop)
+}
+
+/// Waits until the node serves the new certificate: its API takes a moment to pick it up.
+async fn verify(pinned: &Target, name: &str, ca: &Ca, node_id: &NodeId) -> Result<(), Failure> {
+    let trust = Trust::Chain { cas: ca.bundle().clone(), node_id: node_id.clone() };
+    let target = Target { name: name.to_owned(), trust, ..pinned.clone() };
+    let progress = Progress::new();
+    let deadline = Instant::now() + pinned.timeout;
+    loop {
+        match check(&target).await {
+            Ok(()) => return Ok(()),
+            Err(failure) if Instant::now() + POLL >= deadline => return Err(failure),
+            Err(_) => progress.show("waiting until the node serves its new certificate"),
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn check(target: &Target) -> Result<(), Failure> {
+    let node = Node::connect(target).await?;
+    node.call("cannot use the new certificate", node.machine().get_version(GetVersionRequest {}))
+        .await
+        .map(drop)
+}

@@ -1,0 +1,88 @@
+//! What each command does.
+
+mod adopt;
+mod config;
+mod generate;
+mod get;
+mod health;
+mod logs;
+mod power;
+mod services;
+mod version;
+
+use std::future::Future;
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command, Global};
+use crate::contexts::ContextFile;
+use crate::failure::Failure;
+use crate::node::{Node, TIMEOUT, Target};
+use crate::output::{self, Format};
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let session = Session { global: cli.global };
+    match cli.command {
+        Command::Config(command) => config::run(&session, command),
+        Command::Gen(command) => generate::run(&session, command),
+        Command::Adopt(arguments) => adopt::run(&session, &arguments).await,
+        Command::Version { client } => version::run(&session, client).await,
+        Command::Health { wait } => health::run(&session, wait).await,
+        Command::Services { action } => services::run(&session, action).await,
+        Command::Logs(arguments) => logs::run(&session, arguments).await,
+        Command::Dmesg(follow) => logs::run_kernel(&session, follow).await,
+        Command::Pods => get::pods(&session).await,
+        Command::Reboot { wait } => power::reboot(&session, wait).await,
+        Command::Shutdown => power::shutdown(&session).await,
+        Command::Get { kind, id, watch: false } => get::run(&session, &kind, id.as_deref()).await,
+        Command::Get { kind, id, watch: true } => get::watch(&session, &kind, id.as_deref()).await,
+        Command::ApiResources => get::api_resources(&session).await,
+        Command::Completion { shell } => completion(shell),
+    }
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "osctl", &mut script);
+    output::write(&script)
+}
+
+/// The options of this run and what follows from them.
+#[derive(Clone, Debug)]
+struct Session {
+    global: Global,
+}
+
+impl Session {
+    fn format(&self) -> Option<Format> {
+        self.global.format()
+    }
+
+    fn contexts(&self) -> Result<ContextFile, Failure> {
+        ContextFile::locate(self.global.config.as_deref())
+    }
+
+    fn timeout(&self) -> Duration {
+        self.global.timeout.unwrap_or(TIMEOUT)
+    }
+
+    fn target(&self) -> Result<Target, Failure> {
+        let contexts = self.contexts()?.load()?;
+        let context = contexts.choose(self.global.context.as_deref())?;
+        Target::of_context(context, &self.global.endpoints, self.timeout())
+    }
+
+    async fn connect(&self) -> Result<Node, Failure> {
+        Node::connect(&self.target()?).await
+    }
+}
+
+/// Runs a command that lasts until the user ends it: Ctrl-C is its normal end.
+async fn until_interrupted(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}

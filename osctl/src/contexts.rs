@@ -1,0 +1,304 @@
+//! The configuration file: which nodes there are and how to prove who one is, like kubeconfig.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::pem::Pem;
+use crate::{file, output};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Contexts {
+    /// Name of the context that commands use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_context: Option<String>,
+    /// All contexts.
+    #[serde(default)]
+    pub contexts: Vec<Context>,
+}
+
+/// One node, and one client of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Context {
+    /// Unique name.
+    pub name: String,
+    /// Addresses of the node, tried in order.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// Id of the node; absent until it is adopted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    /// CA that the node's certificate must chain to.
+    pub ca: Pem,
+    /// Certificate of the client.
+    pub client_certificate: Pem,
+    /// Key of the client.
+    pub client_key: Pem,
+}
+
+impl Contexts {
+    /// The context of that name.
+    pub fn find(&self, name: &str) -> Option<&Context> {
+        self.contexts.iter().find(|context| context.name == name)
+    }
+
+    /// The named context, else the current one.
+    pub fn choose(&self, name: Option<&str>) -> Result<&Context, Failure> {
+        let name = name.or(self.current_context.as_deref()).ok_or_else(|| {
+            let failure = Failure::new(Exit::NotFound, "no context is chosen");
+            match self.contexts.is_empty() {
+                true => failure.hint(
+                    "adopt a node with `osctl adopt`, or take over a context with `osctl config merge`",
+                ),
+                false => failure.hint(format!("choose with -c or `osctl config use`: {}", self.names())),
+            }
+        })?;
+        self.find(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Adds a context or replaces the one of the same name. The first context becomes the current one.
+    pub fn put(&mut self, context: Context) {
+        if self.current_context.is_none() {
+            self.current_context = Some(context.name.clone());
+        }
+        match self.contexts.iter_mut().find(|other| other.name == context.name) {
+            Some(slot) => *slot = context,
+            None => self.contexts.push(context),
+        }
+    }
+
+    /// Removes a context. When it was the current one, none is current afterwards.
+    pub fn remove(&mut self, name: &str) -> Result<(), Failure> {
+        self.find(name).ok_or_else(|| self.unknown(name))?;
+        self.contexts.retain(|context| context.name != name);
+        self.current_context.take_if(|current| current == name);
+        Ok(())
+    }
+
+    /// Makes a context the current one.
+    pub fn set_current(&mut self, name: &str) -> Result<(), Failure> {
+        self.find(name).ok_or_else(|| self.unknown(name))?;
+        self.current_context = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Takes over all contexts of `other`, or none when one of the same name differs and `force` is not set.
+    /// Returns the names of those that are new or changed.
+    pub fn merge(&mut self, other: Contexts, force: bool) -> Result<Vec<String>, Failure> {
+        let changed: Vec<Context> =
+            other.contexts.into_iter().filter(|context| self.find(&context.name) != Some(context)).collect();
+        let clashes: Vec<&str> = changed
+            .iter()
+            .map(|context| context.name.as_str())
+            .filter(|name| self.find(name).is_some())
+            .collect();
+        if !clashes.is_empty() && !force {
+            return Err(Failure::error(format!("contexts exist and differ: {}", clashes.join(", ")))
+                .hint("nothing was changed; replace them with --force"));
+        }
+        let names = changed.iter().map(|context| context.name.clone()).collect();
+        changed.into_iter().for_each(|context| self.put(context));
+        Ok(names)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.contexts.iter().map(|context| context.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    fn unknown(&self, name: &str) -> Failure {
+        let failure = Failure::new(Exit::NotFound, format!("no context named {name:?}"));
+        match self.contexts.is_empty() {
+            true => failure.hint("there are no contexts yet: see `osctl adopt --help`"),
+            false => failure.hint(format!("there are: {}", self.names())),
+        }
+    }
+}
+
+/// Where the contexts are kept.
+#[derive(Clone, Debug)]
+pub struct ContextFile {
+    path: PathBuf,
+}
+
+impl ContextFile {
+    /// The file that the user chose: `--config`, else `OSCTL_CONFIG`, else the default.
+    pub fn locate(option: Option<&Path>) -> Result<ContextFile, Failure> {
+        let chosen = option.map(Path::to_owned).or_else(|| variable("OSCTL_CONFIG"));
+        let path = chosen.or_else(default_path).ok_or_else(|| {
+            Failure::error(
+                "cannot tell where the configuration file is: neither OSCTL_CONFIG nor HOME is set",
+            )
+        })?;
+        Ok(ContextFile { path })
+    }
+
+    /// Reads the file; a missing one has no contexts.
+    pub fn load(&self) -> Result<Contexts, Failure> {
+        let contexts = read(&self.path)?.unwrap_or_default();
+        if file::is_exposed(&self.path) {
+            let path = self.path.display();
+            output::warn(&format!("{path} holds keys and others may read it; run: chmod 600 {path}"));
+        }
+        Ok(contexts)
+    }
+
+    /// Changes the file while no other osctl does.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Contexts) -> Result<T, Failure>) -> Result<T, Failure> {
+        let cannot = |error| Failure::error(format!("cannot write {}", self.path.display())).why(error);
+        let _lock = file::lock(&self.path).map_err(cannot)?;
+        let mut contexts = read(&self.path)?.unwrap_or_default();
+        let result = change(&mut contexts)?;
+        file::replace(&self.path, &output::yaml(&contexts)?).map_err(cannot)?;
+        Ok(result)
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads contexts from any file; `None` when there is none.
+pub fn read(path: &Path) -> Result<Option<Contexts>, Failure> {
+    let text = match file::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::error(format!("cannot read {}", path.display())).why(error)),
+    };
+    if text.trim().is_empty() {
+        return Ok(Some(Contexts::default()));
+    }
+    serde_saphyr::from_str(&text).map(Some).map_err(|error| {
+        Failure::error(format!("{} is no osctl configuration", path.display()))
+            .why(error)
+            .hint("correct or remove it")
+    })
+}
+
+fn default_path() -> Option<PathBuf> {
+    let base = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
+    Some(base.join("cairn/osctl.yaml"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(name: &str, endpoint: &str) -> Context {
+        let pem = |text: &str| Pem::new(format!("-----BEGIN {text}-----\nAAAA\n-----END {text}-----\n"));
+        Context {
+            name: name.into(),
+            endpoints: vec![endpoint.into()],
+            node_id: Some("n1".into()),
+            ca: pem("CERTIFICATE"),
+            client_certificate: pem("CERTIFICATE"),
+            client_key: pem("PRIVATE KEY"),
+        }
+    }
+
+    fn two() -> Contexts {
+        let mut contexts = Contexts::default();
+        contexts.put(context("a", "10.0.0.1"));
+        contexts.put(context("b", "10.0.0.2"));
+        contexts
+    }
+
+    #[test]
+    fn the_first_context_becomes_current() {
+        let contexts = two();
+        assert_eq!(contexts.choose(None).unwrap().name, "a");
+        assert_eq!(contexts.choose(Some("b")).unwrap().name, "b");
+    }
+
+    #[test]
+    fn an_unknown_context_names_the_known() {
+        let failure = two().choose(Some("c")).unwrap_err();
+        assert_eq!(failure.exit(), Exit::NotFound);
+        assert!(failure.render().contains("there are: a, b"), "{}", failure.render());
+        assert_eq!(Contexts::default().choose(None).unwrap_err().exit(), Exit::NotFound);
+    }
+
+    #[test]
+    fn removing_the_current_context_leaves_none_current() {
+        let mut contexts = two();
+        contexts.remove("a").unwrap();
+        assert_eq!((contexts.current_context.as_deref(), contexts.contexts.len()), (None, 1));
+        assert_eq!(contexts.remove("a").unwrap_err().exit(), Exit::NotFound);
+        assert!(contexts.choose(None).unwrap_err().render().contains("choose with -c"));
+    }
+
+    #[test]
+    fn merging_is_all_or_nothing() {
+        let mut mine = two();
+        let mut theirs = Contexts::default();
+        theirs.put(context("a", "10.9.9.9"));
+        theirs.put(context("c", "10.0.0.3"));
+        let before = mine.clone();
+        assert!(mine.merge(theirs.clone(), false).unwrap_err().render().contains("differ: a\n"));
+        assert_eq!(mine, before);
+        assert_eq!(mine.merge(theirs.clone(), true).unwrap(), ["a", "c"]);
+        assert!(mine.merge(theirs, false).unwrap().is_empty());
+        assert_eq!(mine.current_context.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_file_round_trips_and_missing_is_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = ContextFile { path: directory.path().join("x/osctl.yaml") };
+        assert_eq!(file.load().unwrap(), Contexts::default());
+        file.change(|contexts| Ok(*contexts = two())).unwrap();
+        assert_eq!(file.load().unwrap(), two());
+        assert!(!file::is_exposed(file.path()));
+    }
+
+    #[test]
+    fn a_failed_change_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = ContextFile { path: directory.path().join("osctl.yaml") };
+        file.change(|contexts| Ok(*contexts = two())).unwrap();
+        let failed = file.change(|contexts| {
+            contexts.remove("a")?;
+            contexts.set_current("nope")
+        });
+        assert_eq!(failed.unwrap_err().exit(), Exit::NotFound);
+        assert_eq!(file.load().unwrap(), two());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = ContextFile { path: directory.path().join("osctl.yaml") };
+        std::fs::write(file.path(), "current-context: a\ncontexts:\n- name: a\n  endpoint: x\n").unwrap();
+        let failure = file.load().unwrap_err().render();
+        assert!(
+            failure.contains("osctl.yaml is no osctl configuration") && failure.contains("endpoint"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn concurrent_changes_are_all_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = ContextFile { path: directory.path().join("osctl.yaml") };
+        std::thread::scope(|scope| {
+            for index in 0..8 {
+                let file = &file;
+                scope.spawn(move || {
+                    file.change(|contexts| Ok(contexts.put(context(&format!("n{index}"), "h")))).unwrap()
+                });
+            }
+        });
+        assert_eq!(file.load().unwrap().contexts.len(), 8);
+    }
+}
