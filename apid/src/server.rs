@@ -192,8 +192,9 @@ async fn changed(
 ) -> Result<(), StartError> {
     loop {
         tokio::select! {
-            changed = watch.changed() => return changed.map_err(|source| StartError::Watch { source }),
+            biased;
             _ = keep_alive.tick() => supervisor.keep_alive(),
+            changed = watch.changed() => return changed.map_err(|source| StartError::Watch { source }),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::log;
 use crate::machined::{EMPTY_MESSAGE, HANGING, Machined};
 use crate::rig::{
     Files, GET_VERSION, REBOOT, WATCH, channel, code, connect, credentials, new_ca, refusal, stream, tls,
-    unary,
+    unary, until_available,
 };
 
 const ATTEMPT: &str = "CAIRN_APID_TEST_ATTEMPT";
@@ -65,7 +65,7 @@ async fn a_confined_apid_can_do_its_work() {
         assert_eq!(code(&result), Code::Ok, "{}: {result:?}", method.path);
     }
     machined.restart();
-    assert_eq!(code(&unary(&client, GET_VERSION).await), Code::Ok);
+    until_available(&client).await;
 
     // Denials and refusals.
     let reader =

@@ -227,6 +227,14 @@ pub async fn unary_with(
     grpc.unary(request, PathAndQuery::from_static(path), codec).await.map(|_| ())
 }
 
+/// Calls until machined is back: a call that meets its dying connection may have been heard, so apid does not
+/// repeat it but says that it is unavailable.
+pub async fn until_available(channel: &Channel) {
+    while let Err(status) = unary(channel, GET_VERSION).await {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+}
+
 /// Opens any stream with an empty message.
 pub async fn stream(channel: &Channel, path: &'static str) -> Result<tonic::Streaming<()>, Status> {
     let mut grpc = Grpc::new(channel.clone());
