@@ -130,12 +130,20 @@ fn compile(repository: &Path, sdk: &Sdk, group: &Group, into: &Path) -> Result<(
     Ok(())
 }
 
-/// Downloads the locked crates with the host's cargo, so that the build inside the SDK needs no network.
-fn fetch(repository: &Path) -> Result<()> {
-    let output =
-        Command::new("cargo").args(["fetch", "--locked", "--quiet"]).current_dir(repository).output()?;
-    if !output.status.success() {
-        bail!("cargo fetch failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+/// Downloads the locked crates with the host's cargo, so that the build inside the SDK needs no network: ours, and
+/// those of the standard library, which the selector builds for UEFI.
+fn fetch(repository: &Path, sdk: &Sdk) -> Result<()> {
+    let library = sdk.root.join("usr/lib/rustlib/src/rust/library/Cargo.toml");
+    for manifest in [repository.join("Cargo.toml"), library] {
+        let output = Command::new("cargo")
+            .args(["fetch", "--locked", "--quiet", "--manifest-path"])
+            .arg(&manifest)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .output()?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            bail!("cargo fetch for {} failed: {}", manifest.display(), errors.trim());
+        }
     }
     Ok(())
 }
