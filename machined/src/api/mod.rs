@@ -1,0 +1,123 @@
+//! The internal API: gRPC on a unix socket, for apid and root only.
+//!
+//! Roles were judged by apid; what reaches this socket is allowed. Start reading at [`serve`].
+
+mod convert;
+mod identity;
+mod log;
+mod machine;
+mod resource;
+mod service;
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use layout::{APID_UID, path::MACHINED_API};
+use proto::{
+    identity::v1::identity_service_server::IdentityServiceServer, log::v1::log_service_server::LogServiceServer,
+    machine::v1::machine_service_server::MachineServiceServer,
+    resource::v1::resource_service_server::ResourceServiceServer,
+    service::v1::service_service_server::ServiceServiceServer,
+};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_stream::Stream;
+use tonic::transport::Server;
+
+use crate::context::Context;
+
+/// Largest request: the biggest message is a certificate.
+const REQUEST_MAX_BYTES: usize = 256 * 1024;
+/// Requests that one connection (apid's) may have open.
+const CONCURRENT_REQUESTS: usize = 128;
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The socket cannot be made.
+    #[error("cannot listen on {}", path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The server ended.
+    #[error("the internal API ended")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// Makes the socket: from then on clients can connect.
+pub fn listen() -> Result<UnixListener, ApiError> {
+    let path = Path::new(MACHINED_API);
+    open(path).map_err(|source| ApiError::Listen { path: path.to_owned(), source })
+}
+
+/// Serves until an error.
+pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), ApiError> {
+    Server::builder()
+        .concurrency_limit_per_connection(CONCURRENT_REQUESTS)
+        .add_service(
+            ResourceServiceServer::new(resource::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            MachineServiceServer::new(machine::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            ServiceServiceServer::new(service::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            LogServiceServer::new(log::Service(Arc::clone(&context))).max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            IdentityServiceServer::new(identity::Service(context)).max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .serve_with_incoming(Peers(listener))
+        .await
+        .map_err(ApiError::Serve)
+}
+
+fn open(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::os::unix::fs::chown(path, Some(0), Some(APID_UID))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Connections of peers that may connect; others are closed at once.
+struct Peers(UnixListener);
+
+impl Stream for Peers {
+    type Item = io::Result<UnixStream>;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match self.0.poll_accept(task) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Ok((stream, _))) => match stream.peer_cred() {
+                    Ok(peer) if matches!(peer.uid(), 0 | APID_UID) => return Poll::Ready(Some(Ok(stream))),
+                    Ok(peer) => tracing::warn!(uid = peer.uid(), "a stranger at the internal API was turned away"),
+                    Err(error) => tracing::warn!(%error, "a peer of the internal API has no credentials"),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Conditions of the node: what is well, what is not, since when, and what to do.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// How a condition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Well.
+    Healthy,
+    /// Not yet or not any more, and expected to recover by itself.
+    Progressing,
+    /// Needs someone.
+    Unhealthy,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// How it stands.
+    pub status: Status,
+    /// Stable CamelCase reason.
+    pub reason: &'static str,
+    /// What is wrong and what to do; empty when healthy.
+    pub message: String,
+    /// Since when it stands so.
+    pub since: SystemTime,
+}
+
+/// All conditions, by name.
+#[derive(Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
+
+impl Health {
+    /// Sets a condition. The time changes with status and reason only.
+    pub fn set(&self, name: &'static str, status: Status, reason: &'static str, message: impl Into<String>) {
+        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = message.into();
+        match conditions.get_mut(name) {
+            Some(known) if known.status == status && known.reason == reason => known.message = message,
+            _ => {
+                if status == Status::Unhealthy {
+                    tracing::warn!(condition = name, reason, message, "unhealthy");
+                }
+                conditions.insert(name, Condition { status, reason, message, since: SystemTime::now() });
+            }
+        }
+    }
+
+    /// All conditions as they are now.
+    pub fn snapshot(&self) -> Vec<(&'static str, Condition)> {
+        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.iter().map(|(name, condition)| (*name, condition.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_that_of_the_last_change_of_reason() {
+        let health = Health::default();
+        health.set("network", Status::Progressing, "NoLease", "1 s");
+        let first = health.snapshot()[0].1.since;
+        health.set("network", Status::Progressing, "NoLease", "2 s");
+        assert_eq!(health.snapshot()[0].1.since, first);
+        assert_eq!(health.snapshot()[0].1.message, "2 s");
+        health.set("network", Status::Healthy, "Bound", "");
+        assert_eq!(health.snapshot()[0].1.status, Status::Healthy);
+    }
+}
