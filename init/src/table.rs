@@ -1,0 +1,253 @@
+//! Every service that can ever run on a node.
+
+use rustix::thread::CapabilitySet;
+use supervise::{KillScope, Readiness, RestartPolicy, Spec, StopPolicy};
+
+use crate::cgroup::Limits;
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Service {
+    /// What the supervisor needs to know.
+    pub spec: Spec,
+    /// Absolute path.
+    pub program: &'static str,
+    /// Arguments until machined configures others.
+    pub arguments: &'static [&'static str],
+    /// Environment beside [`ENVIRONMENT`].
+    pub environment: &'static [(&'static str, &'static str)],
+    /// Started by PID 1 itself; the others are started by machined.
+    pub autostart: bool,
+    /// Path below the cgroup root.
+    pub cgroup: &'static str,
+    /// Limits of that cgroup.
+    pub limits: Limits,
+    /// See proc_pid_oom_score_adj(5).
+    pub oom_score_adj: i16,
+    /// RLIMIT_NOFILE, soft and hard.
+    pub open_files_max: u64,
+    /// User and group id.
+    pub user: u32,
+    /// Capabilities that it, and what it executes, can ever have.
+    pub capabilities: CapabilitySet,
+    /// Whether set-user-id programs and file capabilities have an effect.
+    pub no_new_privileges: bool,
+    /// A mount namespace of its own in which everything is read-only, without STATE and DATA.
+    pub read_only_view: bool,
+}
+
+/// Environment of every service.
+pub const ENVIRONMENT: &[(&str, &str)] = &[("PATH", "/usr/bin:/usr/sbin:/usr/libexec/cairn"), ("HOME", "/")];
+/// Cgroup of the containers' shims, outside of containerd's so that its restart leaves them alone.
+pub const SHIMS_CGROUP: &str = "/podruntime/shims";
+/// Cgroup of all pods; made by the kubelet.
+pub const PODS_CGROUP: &str = "/kubepods";
+/// Cgroup of PID 1 and its helpers.
+pub const INIT_CGROUP: &str = "/init";
+/// Cgroups with children only.
+pub const INNER_CGROUPS: &[&str] = &["/system", "/podruntime"];
+
+const MIB: u64 = 1 << 20;
+
+/// A minute of crashes at most before an essential service is given up for this boot.
+const ESSENTIAL_RESTART: RestartPolicy = RestartPolicy {
+    initial_ms: 200,
+    max_ms: 10_000,
+    budget: 6,
+    window_ms: 10 * 60_000,
+    minimum_run_ms: 60_000,
+    slow_ms: 60_000,
+};
+
+/// Slower: a kubelet that starts costs seconds of processor time.
+const RUNTIME_RESTART: RestartPolicy = RestartPolicy {
+    initial_ms: 500,
+    max_ms: 30_000,
+    budget: 6,
+    window_ms: 10 * 60_000,
+    minimum_run_ms: 60_000,
+    slow_ms: 60_000,
+};
+
+/// What machined's controllers need: mounts and disks, network, clock, files and processes of others.
+const MACHINED_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_RESOURCE)
+    .union(CapabilitySet::SYS_TIME)
+    .union(CapabilitySet::SYSLOG);
+
+/// The table.
+pub const SERVICES: &[Service] = &[
+    Service {
+        spec: Spec {
+            name: "machined",
+            dependencies: &[],
+            essential: true,
+            // Making or checking file systems on slow flash comes before readiness.
+            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: Some(60_000) },
+            restart: ESSENTIAL_RESTART,
+            stop: StopPolicy { timeout_ms: 5_000, scope: KillScope::Group },
+        },
+        program: "/usr/bin/machined",
+        arguments: &[],
+        environment: &[],
+        autostart: true,
+        cgroup: "/system/machined",
+        limits: Limits {
+            memory_high_bytes: Some(256 * MIB),
+            memory_max_bytes: Some(384 * MIB),
+            pids_max: Some(256),
+            cpu_weight: Some(400),
+        },
+        oom_score_adj: -999,
+        open_files_max: 65_536,
+        user: 0,
+        capabilities: MACHINED_CAPABILITIES,
+        no_new_privileges: true,
+        read_only_view: false,
+    },
+    Service {
+        spec: Spec {
+            name: "apid",
+            dependencies: &[],
+            essential: true,
+            // It waits for what machined renders, so it has machined's time and more.
+            readiness: Readiness::Notify { start_deadline_ms: 300_000, keep_alive_ms: Some(60_000) },
+            restart: ESSENTIAL_RESTART,
+            stop: StopPolicy { timeout_ms: 3_000, scope: KillScope::Group },
+        },
+        program: "/usr/bin/apid",
+        arguments: &[],
+        environment: &[],
+        autostart: true,
+        cgroup: "/system/apid",
+        limits: Limits {
+            memory_high_bytes: Some(64 * MIB),
+            memory_max_bytes: Some(96 * MIB),
+            pids_max: Some(64),
+            cpu_weight: Some(400),
+        },
+        oom_score_adj: -998,
+        open_files_max: 8_192,
+        user: layout::APID_UID,
+        capabilities: CapabilitySet::empty(),
+        no_new_privileges: true,
+        read_only_view: true,
+    },
+    Service {
+        spec: Spec {
+            name: "containerd",
+            dependencies: &[],
+            essential: false,
+            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: None },
+            restart: RUNTIME_RESTART,
+            stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Main },
+        },
+        program: "/usr/bin/containerd",
+        arguments: &["--config", layout::path::CONTAINERD_CONFIG],
+        environment: &[],
+        autostart: false,
+        cgroup: "/podruntime/containerd",
+        limits: Limits {
+            memory_high_bytes: None,
+            memory_max_bytes: None,
+            pids_max: None,
+            cpu_weight: Some(200),
+        },
+        oom_score_adj: -999,
+        open_files_max: 1_048_576,
+        user: 0,
+        capabilities: CapabilitySet::all(),
+        no_new_privileges: false,
+        read_only_view: false,
+    },
+    Service {
+        spec: Spec {
+            name: "kubelet",
+            dependencies: &["containerd"],
+            essential: false,
+            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: Some(120_000) },
+            restart: RUNTIME_RESTART,
+            stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Main },
+        },
+        program: "/usr/bin/kubelet",
+        arguments: &["--config", layout::path::KUBELET_CONFIG],
+        environment: &[],
+        autostart: false,
+        cgroup: "/podruntime/kubelet",
+        limits: Limits {
+            memory_high_bytes: None,
+            memory_max_bytes: None,
+            pids_max: None,
+            cpu_weight: Some(200),
+        },
+        oom_score_adj: -999,
+        open_files_max: 1_048_576,
+        user: 0,
+        capabilities: CapabilitySet::all(),
+        no_new_privileges: false,
+        read_only_view: false,
+    },
+];
+
+/// The row of that name.
+pub fn find(name: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|service| service.spec.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use supervise::Supervisor;
+
+    #[test]
+    fn the_table_is_valid() {
+        let specs = SERVICES.iter().map(|service| service.spec.clone()).collect();
+        assert!(Supervisor::new(specs, 0).is_ok());
+        let cgroups: BTreeSet<_> = SERVICES.iter().map(|service| service.cgroup).collect();
+        assert_eq!(cgroups.len(), SERVICES.len());
+    }
+
+    #[test]
+    fn every_cgroup_is_a_leaf_in_an_inner_one() {
+        for service in SERVICES {
+            let (parent, _) = service.cgroup.rsplit_once('/').unwrap();
+            assert!(INNER_CGROUPS.contains(&parent), "{}", service.cgroup);
+        }
+    }
+
+    #[test]
+    fn essential_services_have_deadlines_and_start_by_themselves() {
+        for service in SERVICES.iter().filter(|service| service.spec.essential) {
+            let deadlines =
+                matches!(service.spec.readiness, Readiness::Notify { keep_alive_ms: Some(_), .. });
+            assert!(deadlines && service.autostart, "{}", service.spec.name);
+        }
+    }
+
+    #[test]
+    fn who_faces_the_network_has_no_privilege() {
+        let apid = find("apid").unwrap();
+        assert!(apid.capabilities.is_empty());
+        assert!(apid.no_new_privileges && apid.read_only_view && apid.user != 0);
+    }
+
+    #[test]
+    fn pods_outlive_a_restart_of_their_runtime() {
+        for name in ["containerd", "kubelet"] {
+            assert_eq!(find(name).unwrap().spec.stop.scope, KillScope::Main, "{name}");
+        }
+    }
+}

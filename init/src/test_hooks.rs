@@ -1,0 +1,110 @@
+//! Faults on order, for the tests on the real image. Without `cairn.test_hooks=1` on the kernel command line,
+//! which is part of the signed UKI, nothing here has an effect.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::launch::SELF;
+
+/// Where QEMU's `-fw_cfg opt/cairn.test` appears.
+const FAULTS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/cairn.test/raw";
+const SWITCH: &str = "cairn.test_hooks=1";
+/// Absent on every image.
+const ABSENT: &str = "/usr/bin/does-not-exist";
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    HangAfter { s: u64 },
+    PanicAfter { s: u64 },
+    BreakService { name: String },
+    CrashService { name: String },
+}
+
+/// The faults of this boot.
+#[derive(Debug, Default)]
+pub struct TestHooks {
+    faults: Vec<Fault>,
+}
+
+impl TestHooks {
+    /// Reads what the test ordered.
+    pub fn read() -> Self {
+        let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        if !command_line.split_ascii_whitespace().any(|word| word == SWITCH) {
+            return Self::default();
+        }
+        Self { faults: parse(&fs::read_to_string(FAULTS).unwrap_or_default()) }
+    }
+
+    /// The program to run instead of the service's own, with arguments that come before the service's.
+    pub fn replacement(&self, service: &str) -> Option<&'static [&'static str]> {
+        self.faults.iter().find_map(|fault| match fault {
+            Fault::BreakService { name } if name == service => Some(&[ABSENT][..]),
+            Fault::CrashService { name } if name == service => Some(&[SELF, "exit", "1"][..]),
+            Fault::BreakService { .. }
+            | Fault::CrashService { .. }
+            | Fault::HangAfter { .. }
+            | Fault::PanicAfter { .. } => None,
+        })
+    }
+
+    /// Does to PID 1 what is due.
+    #[allow(clippy::panic)] // Ordered.
+    pub fn strike(&self, now_ms: u64) {
+        let due = |s: u64| now_ms >= s.saturating_mul(1_000);
+        for fault in &self.faults {
+            match *fault {
+                Fault::HangAfter { s } if due(s) => loop {
+                    std::thread::sleep(Duration::from_secs(3_600));
+                },
+                Fault::PanicAfter { s } if due(s) => panic!("ordered by a test"),
+                Fault::HangAfter { .. }
+                | Fault::PanicAfter { .. }
+                | Fault::BreakService { .. }
+                | Fault::CrashService { .. } => {}
+            }
+        }
+    }
+}
+
+/// One fault a line; unknown lines are ignored.
+fn parse(text: &str) -> Vec<Fault> {
+    text.lines().filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Option<Fault> {
+    let (fault, argument) = line.trim().split_once(' ')?;
+    let name = || argument.to_owned();
+    match fault {
+        "hang-pid1-after-s" => Some(Fault::HangAfter { s: argument.parse().ok()? }),
+        "panic-pid1-after-s" => Some(Fault::PanicAfter { s: argument.parse().ok()? }),
+        "break-service" => Some(Fault::BreakService { name: name() }),
+        "crash-service" => Some(Fault::CrashService { name: name() }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_line_by_line() {
+        let text = "hang-pid1-after-s 30\nbreak-service apid\n\nnonsense\ncrash-service kubelet\nhang-pid1-after-s x\n";
+        let hooks = TestHooks { faults: parse(text) };
+        assert_eq!(hooks.faults.len(), 3);
+        assert_eq!(hooks.faults[0], Fault::HangAfter { s: 30 });
+        assert_eq!(hooks.replacement("apid"), Some(&[ABSENT][..]));
+        assert_eq!(hooks.replacement("kubelet"), Some(&[SELF, "exit", "1"][..]));
+        assert_eq!(hooks.replacement("machined"), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "ordered by a test")]
+    fn a_panic_comes_when_it_is_due() {
+        let hooks = TestHooks { faults: parse("panic-pid1-after-s 5") };
+        hooks.strike(4_999);
+        hooks.strike(5_000);
+    }
+}
