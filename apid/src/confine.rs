@@ -19,6 +19,8 @@ use seccompiler::{
     SeccompRule,
 };
 
+use crate::chain::Chain;
+
 /// What the oldest kernel that Cairn ships (6.12) can enforce.
 const LANDLOCK: ABI = ABI::V6;
 
@@ -166,21 +168,21 @@ const ALWAYS: &[c_long] = &[
 
 /// System calls that are allowed with some arguments.
 fn conditional() -> Result<[(i64, Vec<SeccompRule>); 6], BackendError> {
-    let exec = libc::PROT_EXEC as u64;
-    let access_mode = libc::O_ACCMODE as u64;
+    let exec = SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64);
+    let writing = SeccompCmpOp::MaskedEq((libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64);
+    let command = |value| only_if(1, SeccompCmpOp::Eq, value);
     Ok([
-        (libc::SYS_socket, only_if(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)?),
-        (libc::SYS_openat, only_if(2, SeccompCmpOp::MaskedEq(access_mode), libc::O_RDONLY as u64)?),
-        (libc::SYS_mmap, only_if(2, SeccompCmpOp::MaskedEq(exec), 0)?),
-        (libc::SYS_mprotect, only_if(2, SeccompCmpOp::MaskedEq(exec), 0)?),
-        (libc::SYS_ioctl, only_if(1, SeccompCmpOp::Eq, libc::FIONBIO)?),
-        (libc::SYS_fcntl, only_if(1, SeccompCmpOp::Ne, libc::F_SETOWN as u64)?),
+        (libc::SYS_socket, vec![only_if(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)?]),
+        (libc::SYS_openat, vec![only_if(2, writing, libc::O_RDONLY as u64)?]),
+        (libc::SYS_mmap, vec![only_if(2, exec.clone(), 0)?]),
+        (libc::SYS_mprotect, vec![only_if(2, exec, 0)?]),
+        (libc::SYS_ioctl, vec![command(libc::FIONBIO)?]),
+        (libc::SYS_fcntl, vec![command(libc::F_GETFD as u64)?, command(libc::F_GETFL as u64)?]),
     ])
 }
 
-fn only_if(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<Vec<SeccompRule>, BackendError> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
-    Ok(vec![SeccompRule::new(vec![condition])?])
+fn only_if(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])
 }
 
 /// PID 1 starts apid without capabilities. Should it not, confinement still holds, so this is only said.
@@ -195,7 +197,7 @@ fn report_capabilities() {
 }
 
 fn report_unreadable(error: &io::Error) {
-    tracing::error!(error = error as &dyn std::error::Error, "cannot tell whether apid holds capabilities");
+    tracing::error!(error = %Chain(error), "cannot tell whether apid holds capabilities");
 }
 
 /// Bits of all sets that can give a capability (capabilities(7)); `None` when a line is missing.

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::audit::Peer;
+use crate::chain::Chain;
 use crate::gateway::Gateway;
 use crate::material::Material;
 
@@ -119,8 +120,7 @@ impl Connection {
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::debug!(error, peer = %address, %subject, "connection ended");
+                    tracing::debug!(error = %Chain(&error), peer = %address, %subject, "connection ended");
                 }
             }
             refusal = refused.as_mut() => {
@@ -144,6 +144,8 @@ fn http2() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
+        // The wall clock may be years off.
+        .auto_date_header(false)
         .max_concurrent_streams(STREAMS_MAX)
         .max_frame_size(FRAME_MAX_BYTES)
         .max_header_list_size(HEADERS_MAX_BYTES)

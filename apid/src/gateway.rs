@@ -17,6 +17,7 @@ use tonic::body::Body;
 
 use crate::audit::{Peer, Record};
 use crate::body::{Overrun, RequestBody, ResponseBody};
+use crate::chain::Chain;
 use crate::limits::{Calls, RefusalLog};
 use crate::local::Local;
 use crate::roles::{self, Answerer, Method, Shape};
@@ -121,7 +122,7 @@ impl Gateway {
                 let status = overrun.or(upstream::lost());
                 if status.code() == tonic::Code::Unavailable && self.refusals.admit(Instant::now()).is_some()
                 {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "call not forwarded");
+                    tracing::warn!(error = %Chain(&error), "call not forwarded");
                 }
                 Err(status)
             }

@@ -8,8 +8,14 @@
 //!
 //! Start reading at [`Server`], then [`connection`] (who is let in) and [`gateway`] (what becomes of a call).
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 pub mod audit;
 pub mod body;
+pub mod chain;
 pub mod clock;
 pub mod confine;
 pub mod connection;

@@ -3,6 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
+use apid::chain::Chain;
 use apid::notify::Supervisor;
 use apid::{Confinement, Options, Server};
 use layout::{API_PORT, path};
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(never) => match never {},
         Err(error) => {
-            tracing::error!(error = &*error, "apid ends");
+            tracing::error!(error = %Chain(&*error), "apid ends");
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use crate::chain::Chain;
+
 /// Names the socket; a leading `@` stands for the abstract namespace.
 pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// Microseconds without a keep-alive after which PID 1 restarts the service.
@@ -93,7 +95,7 @@ impl Supervisor {
     fn send(&self, message: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = socket.send(message.as_bytes()) {
-            tracing::warn!(error = &error as &dyn std::error::Error, message, "PID 1 was not told");
+            tracing::warn!(error = %Chain(&error), message, "PID 1 was not told");
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
+use crate::chain::Chain;
 use crate::confine::{ConfineError, confine};
 use crate::connection::Connection;
 use crate::gateway::Gateway;
@@ -97,12 +98,11 @@ impl Server {
         let mut keep_alive = interval(supervisor.interval());
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = Watch::new(&directory).map_err(|source| StartError::Watch { source })?;
+        let mut missing = String::new();
         let material = loop {
             match Material::load(&directory, None) {
                 Ok(material) => break material,
-                Err(error) => {
-                    tracing::info!(error = &error as &dyn std::error::Error, "waiting for machined");
-                }
+                Err(error) => say_once(&mut missing, Chain(&error).to_string()),
             }
             changed(&mut watch, &mut keep_alive, &supervisor).await?;
         };
@@ -163,7 +163,7 @@ impl Server {
         tokio::spawn(async move {
             match Connection::accept(stream, address, material).await {
                 Ok(connection) => connection.serve(gateway).await,
-                Err(error) => report(&refusals, address, &chain(&error)),
+                Err(error) => report(&refusals, address, &Chain(&error)),
             }
             drop(admission);
         });
@@ -178,9 +178,17 @@ impl Server {
             }
             // machined writes several files: some states between are of no use.
             Err(error) => {
-                tracing::info!(error = &error as &dyn std::error::Error, "old certificates stay in use");
+                tracing::info!(error = %Chain(&error), "old certificates stay in use");
             }
         }
+    }
+}
+
+/// Other directories change meanwhile: only news are worth a line.
+fn say_once(last: &mut String, error: String) {
+    if *last != error {
+        tracing::info!(error, "waiting for machined");
+        *last = error;
     }
 }
 
@@ -208,7 +216,7 @@ async fn accept(connections: &Connections, listener: &TcpListener) -> (Slot, Tcp
                 return (slot, stream, SocketAddr::new(address.ip().to_canonical(), address.port()));
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                tracing::warn!(error = %Chain(&error), "cannot accept");
                 sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -219,16 +227,4 @@ fn report(refusals: &RefusalLog, address: SocketAddr, reason: &dyn std::fmt::Dis
     if let Some(suppressed) = refusals.admit(Instant::now()) {
         tracing::warn!(peer = %address, %reason, suppressed, "connection refused");
     }
-}
-
-/// An error with its sources, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tonic::Status;
 
 use crate::body::RequestBody;
+use crate::chain::Chain;
 use crate::limits::CALLS_MAX;
 
 /// What machined may send ahead on one call: a reader that stalls holds no more than this.
@@ -107,7 +108,7 @@ impl Upstream {
             .map_err(|source| UpstreamError::Handshake { source })?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "connection to machined ended");
+                tracing::warn!(error = %Chain(&error), "connection to machined ended");
             }
         });
         Ok(sender)

@@ -9,6 +9,11 @@
 //!
 //! Start reading at [`judge`] (who is let in), then [`Ca`] (who signs) and [`node`] (what a node does).
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 mod ca;
 mod certificate;
 mod identity;
