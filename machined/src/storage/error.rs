@@ -13,6 +13,7 @@ pub enum StorageError {
     SystemDisk {
         /// In sysfs.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -37,6 +38,7 @@ pub enum StorageError {
     Open {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -45,6 +47,7 @@ pub enum StorageError {
     Read {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -53,6 +56,7 @@ pub enum StorageError {
     Write {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -61,6 +65,7 @@ pub enum StorageError {
     TableRead {
         /// The disk.
         device: PathBuf,
+        /// Why.
         #[source]
         source: gptman::Error,
     },
@@ -69,6 +74,7 @@ pub enum StorageError {
     TableWrite {
         /// The disk.
         device: PathBuf,
+        /// Why.
         #[source]
         source: gptman::Error,
     },
@@ -97,6 +103,7 @@ pub enum StorageError {
         device: PathBuf,
         /// The partition.
         number: u32,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -134,6 +141,7 @@ pub enum StorageError {
     Run {
         /// Which.
         program: &'static str,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -176,6 +184,7 @@ pub enum StorageError {
         device: PathBuf,
         /// Where.
         target: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -184,6 +193,7 @@ pub enum StorageError {
     Directory {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -192,6 +202,7 @@ pub enum StorageError {
     Link {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -200,6 +211,7 @@ pub enum StorageError {
     Replace {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },

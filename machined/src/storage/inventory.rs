@@ -1,0 +1,111 @@
+//! Disks and volumes as resources.
+
+use std::fs;
+use std::path::Path;
+
+use layout::MIB;
+use nix::sys::statvfs::statvfs;
+use resource::spec::{Disk, Volume};
+
+use super::bring_up::{DATA, STATE, Volume as Managed};
+use super::config_volume::is_virtual;
+use super::filesystem::mounted_source;
+use super::system::{find_system_disk, number};
+
+const BLOCK: &str = "/sys/block";
+const SYSFS_SECTOR_BYTES: u64 = 512;
+
+/// The disks that the kernel sees, by name; drives without a medium and devices that it makes up are left out.
+pub fn disks() -> Vec<(String, Disk)> {
+    let system = find_system_disk().ok().map(|disk| disk.name);
+    let mut disks: Vec<_> = fs::read_dir(BLOCK)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !is_virtual(name))
+        .map(|name| (name.clone(), disk(&name, system.as_deref() == Some(&name))))
+        .filter(|(_, disk)| disk.size_bytes > 0)
+        .collect();
+    disks.sort_by(|(left, _), (right, _)| left.cmp(right));
+    disks
+}
+
+/// STATE and DATA as they are mounted. What is being done about one that is not, the caller knows.
+pub fn volumes() -> Vec<(String, Volume)> {
+    [&STATE, &DATA].map(|managed| (managed.partition.name.to_owned(), volume(managed))).into()
+}
+
+fn disk(name: &str, system: bool) -> Disk {
+    let sysfs = Path::new(BLOCK).join(name);
+    let text = |file: &str| {
+        fs::read_to_string(sysfs.join(file)).map(|text| text.trim().to_owned()).ok().filter(|text| !text.is_empty())
+    };
+    let count = |file: &str| number(&sysfs.join(file)).unwrap_or_default();
+    let physical = fs::canonicalize(&sysfs).unwrap_or_default();
+    Disk {
+        path: format!("/dev/{name}"),
+        size_bytes: count("size").saturating_mul(SYSFS_SECTOR_BYTES),
+        sector_bytes: count("queue/logical_block_size").try_into().unwrap_or_default(),
+        model: text("device/model").or_else(|| text("device/name")).unwrap_or_default(),
+        serial: text("serial").or_else(|| text("device/serial")).unwrap_or_default(),
+        transport: transport(name, &physical.to_string_lossy()).to_owned(),
+        rotational: count("queue/rotational") == 1,
+        removable: count("removable") == 1,
+        read_only: count("ro") == 1,
+        system,
+    }
+}
+
+/// By the kernel's name and by the bus that the device hangs on.
+fn transport(name: &str, physical: &str) -> &'static str {
+    match name {
+        _ if physical.contains("/usb") => "usb",
+        _ if name.starts_with("nvme") => "nvme",
+        _ if name.starts_with("vd") => "virtio",
+        _ if name.starts_with("mmcblk") => "mmc",
+        _ if name.starts_with("sd") || name.starts_with("sr") => "scsi",
+        _ => "other",
+    }
+}
+
+fn volume(managed: &Managed) -> Volume {
+    let mut volume = Volume {
+        phase: "waiting".to_owned(),
+        mount_point: managed.mount_point.to_owned(),
+        ..Volume::default()
+    };
+    let Some(device) = mounted_source(Path::new(managed.mount_point)) else { return volume };
+    volume.phase = "mounted".to_owned();
+    volume.device = device;
+    volume.file_system = "ext4".to_owned();
+    if let Ok(usage) = statvfs(managed.mount_point) {
+        let bytes = |blocks: u64| blocks.saturating_mul(usage.fragment_size());
+        volume.size_bytes = Some(bytes(usage.blocks()));
+        let used_bytes = bytes(usage.blocks().saturating_sub(usage.blocks_free()));
+        volume.used_mib = Some(used_bytes.div_ceil(MIB));
+    }
+    volume
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_are_told_apart() {
+        let usb = "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sda";
+        assert_eq!(transport("sda", usb), "usb");
+        assert_eq!(transport("sda", "/sys/devices/pci0000:00/ata1/block/sda"), "scsi");
+        assert_eq!(transport("nvme0n1", ""), "nvme");
+        assert_eq!(transport("vda", ""), "virtio");
+        assert_eq!(transport("mmcblk0", ""), "mmc");
+        assert_eq!(transport("nbd0", ""), "other");
+    }
+
+    #[test]
+    fn both_volumes_are_always_listed() {
+        let names: Vec<_> = volumes().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["STATE", "DATA"]);
+    }
+}

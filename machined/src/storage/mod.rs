@@ -1,0 +1,28 @@
+//! The node's disks: the system disk, the boot record, STATE and DATA, configuration volumes.
+//!
+//! Everything here blocks: callers on the async runtime use `spawn_blocking`. Nothing here touches a disk other than
+//! the one that the root lies on, except for reading configuration volumes. Start reading at [`bring_up_state`].
+
+mod boot_state;
+mod bring_up;
+mod config_volume;
+mod durable;
+mod efi;
+mod error;
+mod filesystem;
+mod inventory;
+mod kernel;
+#[cfg(test)]
+mod scratch;
+mod system;
+mod table;
+mod volume_label;
+
+pub use boot_state::BootState;
+pub use bring_up::{bring_up_data, bring_up_state};
+pub use config_volume::{ConfigVolume, find_config_volume};
+pub use durable::replace_file;
+pub use efi::{boot_report, efi_disk_id};
+pub use error::StorageError;
+pub use inventory::{disks, volumes};
+pub use system::{SystemDisk, find_system_disk};
