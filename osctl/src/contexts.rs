@@ -214,6 +214,14 @@ mod tests {
         contexts
     }
 
+    fn fill(file: &ContextFile) {
+        let all = |contexts: &mut Contexts| {
+            *contexts = two();
+            Ok(())
+        };
+        file.change(all).unwrap();
+    }
+
     #[test]
     fn the_first_context_becomes_current() {
         let contexts = two();
@@ -257,7 +265,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = ContextFile { path: directory.path().join("x/osctl.yaml") };
         assert_eq!(file.load().unwrap(), Contexts::default());
-        file.change(|contexts| Ok(*contexts = two())).unwrap();
+        fill(&file);
         assert_eq!(file.load().unwrap(), two());
         assert!(!file::is_exposed(file.path()));
     }
@@ -266,7 +274,7 @@ mod tests {
     fn a_failed_change_writes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let file = ContextFile { path: directory.path().join("osctl.yaml") };
-        file.change(|contexts| Ok(*contexts = two())).unwrap();
+        fill(&file);
         let failed = file.change(|contexts| {
             contexts.remove("a")?;
             contexts.set_current("nope")
@@ -295,7 +303,11 @@ mod tests {
             for index in 0..8 {
                 let file = &file;
                 scope.spawn(move || {
-                    file.change(|contexts| Ok(contexts.put(context(&format!("n{index}"), "h")))).unwrap()
+                    let put = |contexts: &mut Contexts| {
+                        contexts.put(context(&format!("n{index}"), "h"));
+                        Ok(())
+                    };
+                    file.change(put).unwrap();
                 });
             }
         });

@@ -56,7 +56,7 @@ async fn connect(endpoint: &Endpoint, config: Arc<ClientConfig>) -> Result<Wire,
     // rustls asks for a name; the verifier has its own idea of who the node is, and none is sent.
     let nobody = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0, 0, 0, 0])));
     let stream = TlsConnector::from(config).connect(nobody, stream).await.map_err(DialError::Handshake)?;
-    Ok(Wire { stream, refusal: Refusal::default() })
+    Ok(Wire { stream, refusal: Refusal::default(), broken: None })
 }
 
 /// A TLS connection that remembers the alert with which the node ended it. In TLS 1.3 a node refuses a client
@@ -65,6 +65,8 @@ async fn connect(endpoint: &Endpoint, config: Arc<ClientConfig>) -> Result<Wire,
 pub struct Wire {
     stream: TlsStream<TcpStream>,
     refusal: Refusal,
+    /// Error of the last write, while the rest is read.
+    broken: Option<io::Error>,
 }
 
 impl Wire {
@@ -80,24 +82,37 @@ impl Wire {
         }
     }
 
-    /// Looks for an alert behind a failed write: the reason waits in the receive buffer.
-    fn look_for_reason(&mut self, context: &mut Context<'_>) {
-        let mut scratch = [0; 1024];
-        let mut buffer = ReadBuf::new(&mut scratch);
-        if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-            self.remember(&error);
-        }
-    }
-
-    fn watch_write<T>(
+    /// Holds a write's error back until everything that the node sent has been read: a node that refuses closes at
+    /// once, so that writes fail while its alert still waits to be received.
+    fn after_write<T>(
         &mut self,
         context: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(_)) = &poll {
-            self.look_for_reason(context);
+        match poll {
+            Poll::Ready(Err(error)) => {
+                self.broken = Some(error);
+                self.drain(context).map(Err)
+            }
+            other => other,
         }
-        poll
+    }
+
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let mut scratch = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(error)) => {
+                    self.remember(&error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(self.broken.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))
     }
 }
 
@@ -126,13 +141,19 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.broken.is_some() {
+            return self.drain(context).map(Err);
+        }
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch_write(context, poll)
+        self.after_write(context, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.is_some() {
+            return self.drain(context).map(Err);
+        }
         let poll = Pin::new(&mut self.stream).poll_flush(context);
-        self.watch_write(context, poll)
+        self.after_write(context, poll)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -128,7 +128,8 @@ fn of_alert(alert: AlertDescription) -> Fault {
         AlertDescription::CertificateExpired => {
             ("the node refuses the client certificate: it has expired".to_owned(), NEW_CERTIFICATE)
         }
-        AlertDescription::UnknownCA => (
+        // A CA of the same name with another key makes some nodes say DecryptError.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => (
             "the node refuses the client certificate: it does not know its CA".to_owned(),
             "use a certificate made with the secrets bundle whose CA the node was configured with",
         ),
@@ -136,8 +137,7 @@ fn of_alert(alert: AlertDescription) -> Fault {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateRequired
-        | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => {
+        | AlertDescription::AccessDenied => {
             (format!("the node refuses the client certificate ({alert:?})"), NEW_CERTIFICATE)
         }
         _ => (

@@ -1,0 +1,166 @@
+//! Secrets, client certificates, machine configuration, contexts: commands that contact no node.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::rig::{Rig, run};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn secrets_are_private_and_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = run(folder.path(), &["gen", "secrets"]);
+    assert!(first.err.contains("losing it loses the fleet"), "{first:?}");
+    first.ok();
+    let file = folder.path().join("secrets.yaml");
+    assert_eq!(mode(&file), 0o600);
+    let before = fs::read_to_string(&file).unwrap();
+    run(folder.path(), &["gen", "secrets"]).fails(1, &["exists", "--force"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    run(folder.path(), &["gen", "secrets", "--force"]).ok();
+    assert_ne!(fs::read_to_string(&file).unwrap(), before);
+    assert!(run(folder.path(), &["gen", "secrets", "-o", "-"]).ok().contains("BEGIN PRIVATE KEY"));
+}
+
+#[test]
+fn damaged_secrets_say_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["gen", "secrets"]).ok();
+    let file = folder.path().join("secrets.yaml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let make = ["gen", "client", "--secrets", "secrets.yaml", "--role", "admin", "--name", "a"];
+    let cut_at = |marker: &str| &whole[..whole.find(marker).unwrap()];
+    for (text, words) in [
+        ("", &["the file is empty"][..]),
+        (cut_at("  key:"), &["ca.key is missing"]),
+        (cut_at("ca:"), &["ca.certificate is missing", "ca.key is missing"]),
+        (cut_at("-----END PRIVATE"), &["ca.key has no END line", "cut off"]),
+        (&whole.replace("version: 1", "version: 9"), &["version is 9"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        run(folder.path(), &make).fails(1, &[&["is damaged", "intact copy"], words].concat());
+    }
+    assert!(!folder.path().join("osctl.yaml").exists(), "a context was written");
+    run(folder.path(), &["gen", "client", "--secrets", "none", "--role", "admin", "--name", "a"])
+        .fails(1, &["gen secrets"]);
+}
+
+#[test]
+fn the_first_configuration_holds_ca_hostname_and_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["gen", "secrets"]).ok();
+    fs::write(folder.path().join("pod.yaml"), "apiVersion: v1\nkind: Pod\nmetadata:\n  name: hello\n")
+        .unwrap();
+    let generate =
+        ["gen", "config", "--secrets", "secrets.yaml", "--hostname", "edge-1", "--static-pod", "pod.yaml"];
+    let text = run(folder.path(), &generate).ok();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert_eq!(documents[0]["hostname"], "edge-1");
+    assert!(documents[1]["clientCAs"][0].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    assert_eq!(documents[2]["pod"]["metadata"]["name"], "hello");
+    assert!(!text.contains("PRIVATE KEY"));
+    run(folder.path(), &[&generate[..], &["-o", "machine.yaml"]].concat()).ok();
+    assert_eq!(fs::read_to_string(folder.path().join("machine.yaml")).unwrap(), text);
+    run(folder.path(), &["gen", "config", "--secrets", "secrets.yaml", "--static-pod", "none"])
+        .fails(6, &["none"]);
+}
+
+#[test]
+fn contexts_are_listed_chosen_viewed_and_removed() {
+    let rig = Rig::adopted();
+    let (secrets, endpoint) = (rig.path("secrets.yaml"), rig.endpoint());
+    let reader = [
+        "gen",
+        "client",
+        "--secrets",
+        &secrets,
+        "--role",
+        "reader",
+        "--name",
+        "rita",
+        "-c",
+        "rita",
+        "-n",
+        &endpoint,
+    ];
+    rig.run(&reader).ok();
+    assert_eq!(mode(&rig.config()), 0o600);
+
+    let listed = rig.json(&["config", "contexts", "-o", "json"]);
+    assert_eq!(listed["items"][0]["name"], "edge-1");
+    assert_eq!(
+        (&listed["items"][0]["current"], &listed["items"][0]["role"]),
+        (&true.into(), &"admin".into())
+    );
+    assert_eq!(
+        (&listed["items"][1]["role"], &listed["items"][1]["nodeId"]),
+        (&"reader".into(), &"n-1".into())
+    );
+    let table = rig.run(&["config", "contexts"]).ok();
+    assert!(table.starts_with("CURRENT   NAME") && table.contains("\n*         edge-1"), "{table}");
+
+    rig.run(&["config", "use", "rita"]).ok();
+    assert_eq!(rig.json(&["config", "contexts", "-o", "json"])["items"][1]["current"], true);
+    let view = rig.run(&["config", "view"]).ok();
+    assert!(view.contains("current-context: rita") && view.contains("REDACTED"), "{view}");
+    assert!(!view.contains("PRIVATE KEY"), "{view}");
+
+    rig.run(&["config", "remove", "rita"]).ok();
+    rig.run(&["config", "remove", "rita"]).fails(6, &["rita", "there are: edge-1"]);
+    rig.run(&["version"]).fails(6, &["no context is chosen", "edge-1"]);
+}
+
+#[test]
+fn a_context_can_be_handed_on() {
+    let rig = Rig::adopted();
+    let (secrets, endpoint) = (rig.path("secrets.yaml"), rig.endpoint());
+    let make = [
+        "gen",
+        "client",
+        "--secrets",
+        &secrets,
+        "--role",
+        "operator",
+        "--name",
+        "otto",
+        "-n",
+        &endpoint,
+        "-o",
+        "otto.yaml",
+    ];
+    rig.run(&make).ok();
+    assert_eq!(mode(&rig.folder.path().join("otto.yaml")), 0o600);
+    let colleague = tempfile::tempdir().unwrap();
+    let file = rig.path("otto.yaml");
+    run(colleague.path(), &["config", "merge", &file]).ok();
+    assert!(run(colleague.path(), &["version"]).ok().contains("edge-1"));
+    run(colleague.path(), &["config", "merge", "none.yaml"]).fails(6, &["none.yaml"]);
+}
+
+#[test]
+fn an_exposed_configuration_is_pointed_out() {
+    let rig = Rig::adopted();
+    fs::set_permissions(rig.config(), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = rig.run(&["version"]);
+    assert!(ran.err.contains("chmod 600"), "{ran:?}");
+    ran.ok();
+}
+
+#[test]
+fn completions_and_help_come_from_the_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(folder.path(), &["completion", shell]).ok().contains("api-resources"), "{shell}");
+    }
+    let help = run(folder.path(), &["--help"]).ok();
+    assert!(help.contains("Exit codes:") && help.contains("adopt"), "{help}");
+    run(folder.path(), &["fly"]).fails(2, &["fly"]);
+    run(folder.path(), &["-o", "json", "gen", "secrets"]).fails(2, &["-o FILE"]);
+    assert!(!run(folder.path(), &["version", "--client"]).ok().is_empty());
+}

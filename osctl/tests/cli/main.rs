@@ -1,0 +1,9 @@
+//! The real binary against a node in this process: TLS 1.3, client certificates and all services of the API.
+
+mod adoption;
+mod commands;
+mod connection;
+mod fake;
+mod files;
+mod rig;
+mod services;
