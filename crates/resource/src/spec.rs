@@ -1,0 +1,264 @@
+//! The specs of all kinds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Kind, Spec};
+
+/// A service of PID 1; the id is its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// State in PID 1's terms, lower case, such as "running" or "backoff".
+    pub state: String,
+    /// Main process, while there is one.
+    pub pid: Option<u32>,
+    /// Starts after the first in this boot.
+    pub restarts: u32,
+    /// Whether a spent restart budget reboots the machine.
+    pub essential: bool,
+    /// How the last run ended; empty when it never ended.
+    pub last_exit: String,
+    /// Seconds since kernel start at the last change of state.
+    pub since_s: u64,
+    /// Memory charged to its cgroup, rounded up to whole mebibytes.
+    pub memory_mib: Option<u64>,
+    /// Cgroup below the root.
+    pub cgroup: String,
+}
+
+impl Spec for Service {
+    const KIND: Kind = Kind {
+        name: "service",
+        plural: "services",
+        aliases: &["svc"],
+        description: "Services supervised by PID 1",
+        columns: &["state", "pid", "restarts", "memoryMib", "lastExit"],
+    };
+}
+
+/// A disk; the id is its kernel name, such as "vda".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// Device node.
+    pub path: String,
+    /// Capacity.
+    pub size_bytes: u64,
+    /// Logical sector size.
+    pub sector_bytes: u32,
+    /// As the device reports it; empty when it does not.
+    pub model: String,
+    /// As the device reports it; empty when it does not.
+    pub serial: String,
+    /// "nvme", "virtio", "mmc", "usb", "scsi" or "other".
+    pub transport: String,
+    /// Whether the medium rotates.
+    pub rotational: bool,
+    /// Whether the medium can be taken out.
+    pub removable: bool,
+    /// Whether the kernel refuses writes.
+    pub read_only: bool,
+    /// Whether the node runs from this disk.
+    pub system: bool,
+}
+
+impl Spec for Disk {
+    const KIND: Kind = Kind {
+        name: "disk",
+        plural: "disks",
+        aliases: &[],
+        description: "Disks that the kernel sees",
+        columns: &["path", "sizeBytes", "transport", "model", "system"],
+    };
+}
+
+/// A volume that Cairn manages; the id is its name, such as "STATE".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// "waiting", "preparing", "mounted" or "failed".
+    pub phase: String,
+    /// Device node; empty while unknown.
+    pub device: String,
+    /// Where it is mounted.
+    pub mount_point: String,
+    /// File system type; empty while unknown.
+    pub file_system: String,
+    /// Size of the file system; absent until mounted.
+    pub size_bytes: Option<u64>,
+    /// Space in use, rounded up to whole mebibytes; absent until mounted.
+    pub used_mib: Option<u64>,
+    /// What is wrong and what to do; empty when nothing is.
+    pub message: String,
+}
+
+impl Spec for Volume {
+    const KIND: Kind = Kind {
+        name: "volume",
+        plural: "volumes",
+        aliases: &["vol"],
+        description: "File systems that the node keeps",
+        columns: &["phase", "device", "mountPoint", "sizeBytes", "usedMib"],
+    };
+}
+
+/// A network link; the id is its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// Interface index.
+    pub index: u32,
+    /// "ether", "loopback", "bridge", "veth" and so on.
+    pub kind: String,
+    /// Hardware address, lower-case hex with colons; empty when it has none.
+    pub hardware_address: String,
+    /// Maximum transmission unit.
+    pub mtu_bytes: u32,
+    /// Whether the link is administratively up.
+    pub up: bool,
+    /// Whether there is a carrier.
+    pub carrier: bool,
+}
+
+impl Spec for Link {
+    const KIND: Kind = Kind {
+        name: "link",
+        plural: "links",
+        aliases: &[],
+        description: "Network interfaces",
+        columns: &["kind", "up", "carrier", "mtuBytes", "hardwareAddress"],
+    };
+}
+
+/// An address of a link; the id is `<link>/<address>/<prefix length>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// Address with prefix length.
+    pub address: String,
+    /// Name of the link.
+    pub link: String,
+    /// "inet" or "inet6".
+    pub family: String,
+    /// "global", "link" or "host".
+    pub scope: String,
+    /// Who set it: "dhcp", "static" or "kernel".
+    pub source: String,
+    /// Whether this is the node's own address.
+    pub primary: bool,
+}
+
+impl Spec for Address {
+    const KIND: Kind = Kind {
+        name: "address",
+        plural: "addresses",
+        aliases: &["addr"],
+        description: "Addresses of network interfaces",
+        columns: &["address", "link", "source", "scope", "primary"],
+    };
+}
+
+/// A pod; the id is `<namespace>/<name>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Pod name.
+    pub name: String,
+    /// Kubernetes uid.
+    pub uid: String,
+    /// Kubernetes phase, such as "Running".
+    pub phase: String,
+    /// Whether all containers are ready.
+    pub ready: bool,
+    /// Address on the pod network; empty until there is one.
+    pub address: String,
+    /// Restarts of all containers.
+    pub restarts: u32,
+    /// Reason of the first container that is not as it should be; empty when all are.
+    pub reason: String,
+    /// Its containers.
+    pub containers: Vec<Container>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// Name in the pod.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// "waiting", "running" or "terminated".
+    pub state: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Restarts.
+    pub restarts: u32,
+    /// Why it is in that state, as the kubelet puts it.
+    pub reason: String,
+    /// Details to the reason.
+    pub message: String,
+}
+
+impl Spec for Pod {
+    const KIND: Kind = Kind {
+        name: "pod",
+        plural: "pods",
+        aliases: &["po"],
+        description: "Pods that the kubelet runs",
+        columns: &["phase", "ready", "restarts", "address", "reason"],
+    };
+}
+
+/// A container image that the node was given (not pulled); the id is its reference.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Archive that it came from.
+    pub archive: String,
+    /// "pending", "imported" or "failed".
+    pub phase: String,
+    /// Digest of its manifest; empty until imported.
+    pub digest: String,
+    /// What is wrong and what to do; empty when nothing is.
+    pub message: String,
+}
+
+impl Spec for Image {
+    const KIND: Kind = Kind {
+        name: "image",
+        plural: "images",
+        aliases: &["img"],
+        description: "Container images from the OS image or a configuration volume",
+        columns: &["phase", "archive", "digest"],
+    };
+}
+
+/// Data that could not be read, or was not what was written; the id is `<device>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Corruption {
+    /// Block device as the kernel names it.
+    pub device: String,
+    /// "verity" (the content is not what was signed) or "io" (the device could not read or write).
+    pub source: String,
+    /// Events seen in this boot.
+    pub events: u64,
+    /// Block or sector of the last one, as the kernel counts it for this source.
+    pub last_block: Option<u64>,
+    /// The kernel's words for the last one.
+    pub message: String,
+}
+
+impl Spec for Corruption {
+    const KIND: Kind = Kind {
+        name: "corruption",
+        plural: "corruptions",
+        aliases: &[],
+        description: "Blocks that were damaged or unreadable",
+        columns: &["device", "source", "events", "lastBlock"],
+    };
+}
