@@ -104,7 +104,11 @@ impl Volume {
     }
 
     /// The partition's device, once the table and the kernel have it.
-    pub(super) fn provide_partition(&self, disk: &SystemDisk, provisioned: bool) -> Result<PathBuf, StorageError> {
+    pub(super) fn provide_partition(
+        &self,
+        disk: &SystemDisk,
+        provisioned: bool,
+    ) -> Result<PathBuf, StorageError> {
         let device = &disk.device;
         let open = |source| StorageError::Open { path: device.clone(), source };
         let mut file = File::options().read(true).write(!provisioned).open(device).map_err(open)?;

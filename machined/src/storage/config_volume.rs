@@ -23,9 +23,9 @@ pub fn find_config_volume(disk: &SystemDisk) -> Option<PathBuf> {
         .map(|entry| Path::new("/dev").join(entry.file_name()))
         .collect();
     devices.sort();
-    devices.into_iter().find(|device| {
-        label(device).is_some_and(|label| label.matches(layout::CONFIG_VOLUME_LABEL))
-    })
+    devices
+        .into_iter()
+        .find(|device| label(device).is_some_and(|label| label.matches(layout::CONFIG_VOLUME_LABEL)))
 }
 
 pub(super) fn is_virtual(name: &str) -> bool {
@@ -51,11 +51,8 @@ impl ConfigVolume {
     fn mount_on(device: &Path, target: &Path) -> Result<Self, StorageError> {
         fs::create_dir_all(target)
             .map_err(|source| StorageError::Directory { path: target.to_owned(), source })?;
-        let failed = |source| StorageError::Mount {
-            device: device.to_owned(),
-            target: target.to_owned(),
-            source,
-        };
+        let failed =
+            |source| StorageError::Mount { device: device.to_owned(), target: target.to_owned(), source };
         let unlabelled = || failed(std::io::ErrorKind::InvalidData.into());
         let file_system = label(device).ok_or_else(unlabelled)?.file_system();
         let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID;

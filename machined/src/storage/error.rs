@@ -122,10 +122,14 @@ pub enum StorageError {
     #[error("cannot lock BOOTSTATE")]
     Lock(#[source] io::Error),
     /// Neither copy of the boot record is intact.
-    #[error("both copies of the boot record are damaged; nothing was changed: reboot, the selector writes them anew")]
+    #[error(
+        "both copies of the boot record are damaged; nothing was changed: reboot, the selector writes them anew"
+    )]
     BootRecordDamaged,
     /// The selector came from another disk than the root.
-    #[error("the root lies on another disk than the one that was started from; nothing was written: unplug the clone")]
+    #[error(
+        "the root lies on another disk than the one that was started from; nothing was written: unplug the clone"
+    )]
     OtherDisk,
     /// The boot record is not in force.
     #[error("cannot put the boot record in force")]

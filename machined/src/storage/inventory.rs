@@ -39,7 +39,10 @@ pub fn volumes() -> Vec<(String, Volume)> {
 fn disk(name: &str, system: bool) -> Disk {
     let sysfs = Path::new(BLOCK).join(name);
     let text = |file: &str| {
-        fs::read_to_string(sysfs.join(file)).map(|text| text.trim().to_owned()).ok().filter(|text| !text.is_empty())
+        fs::read_to_string(sysfs.join(file))
+            .map(|text| text.trim().to_owned())
+            .ok()
+            .filter(|text| !text.is_empty())
     };
     let count = |file: &str| number(&sysfs.join(file)).unwrap_or_default();
     let physical = fs::canonicalize(&sysfs).unwrap_or_default();

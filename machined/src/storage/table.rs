@@ -18,7 +18,7 @@ const ENTRIES_MAX: u32 = 1024;
 /// What is wiped at the start of a new partition. An earlier installation on this disk left file systems at the very
 /// same places; they must not come to life again.
 const WIPE_BYTES: u64 = MIB;
-const WIPE_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+static WIPE_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The partitions that first boot adds.
 pub(super) const ADDED: [layout::Partition; 2] = [layout::STATE, layout::DATA];

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 /// A sparse disk of this size whose table and backup end with the image, as after flashing.
 fn flashed(scratch: &Scratch, disk_bytes: u64) -> (File, PathBuf) {
     let path = scratch.path().join("disk");
-    let mut disk =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    let mut disk = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     let image: u64 = layout::FIRST_PARTITION_BYTES
         + layout::PARTITIONS.iter().take(6).filter_map(|partition| partition.size_bytes).sum::<u64>()
         + MIB;
@@ -46,7 +45,10 @@ fn adds_both_partitions_and_moves_the_backup() {
         assert!(end <= MIN_DISK_BYTES + spare && end + 3 * MIB > MIN_DISK_BYTES + spare, "spare {spare}");
         let backup = backup(&mut disk);
         assert!(backup.is_backup());
-        assert_eq!(backup.read_partitions(&mut disk, SECTOR_BYTES).unwrap().iter().filter(|e| e.is_used()).count(), 8);
+        assert_eq!(
+            backup.read_partitions(&mut disk, SECTOR_BYTES).unwrap().iter().filter(|e| e.is_used()).count(),
+            8
+        );
     }
 }
 
@@ -113,7 +115,10 @@ fn small_and_foreign_disks_are_refused_untouched() {
 #[test]
 fn guids_are_mixed_endian() {
     let esp = guid_bytes(layout::ESP.type_guid).unwrap();
-    assert_eq!(esp, [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
+    assert_eq!(
+        esp,
+        [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]
+    );
     assert!(layout::PARTITIONS.iter().all(|partition| guid_bytes(partition.type_guid).is_some()));
     assert_eq!(guid_bytes("ca12"), None);
 }

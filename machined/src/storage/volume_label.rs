@@ -30,9 +30,7 @@ impl VolumeLabel {
     /// Whether it is labelled so. FAT keeps eleven characters, and mostly upper case.
     pub(super) fn matches(&self, wanted: &str) -> bool {
         match self {
-            Self::Fat(label) => {
-                wanted.get(..FAT_LABEL_BYTES).unwrap_or(wanted).eq_ignore_ascii_case(label)
-            }
+            Self::Fat(label) => wanted.get(..FAT_LABEL_BYTES).unwrap_or(wanted).eq_ignore_ascii_case(label),
             Self::Iso9660(label) => label == wanted,
         }
     }
