@@ -91,7 +91,7 @@ impl BootHealth {
         }
     }
 
-    /// An essential service spent its budget, or has recovered.
+    /// Whether any essential service has spent its budget and not recovered.
     pub fn set_exhausted(&mut self, exhausted: bool) {
         self.exhausted = exhausted;
     }

@@ -1,5 +1,6 @@
 //! The machine as PID 1 runs it: carries out what the supervisor decides.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -60,6 +61,7 @@ pub struct Machine {
     pub helpers: Vec<(Purpose, Helper)>,
     pub shutdown: Option<Shutdown>,
     pub hooks: TestHooks,
+    exhausted: BTreeSet<ServiceId>,
 }
 
 /// Without these PID 1 cannot do its work.
@@ -106,6 +108,7 @@ impl Machine {
             helpers: Vec::new(),
             shutdown: None,
             hooks: TestHooks::read(),
+            exhausted: BTreeSet::new(),
         })
     }
 
@@ -190,11 +193,13 @@ impl Machine {
             Action::StateChanged { service, state } => self.announce(service, state),
             Action::EssentialExhausted { service } => {
                 kmsg::error!("service {} is essential and does not run", self.name(service));
+                self.exhausted.insert(service);
                 self.health.set_exhausted(true);
             }
             Action::EssentialRecovered { service } => {
                 kmsg::notice!("service {} has recovered", self.name(service));
-                self.health.set_exhausted(false);
+                self.exhausted.remove(&service);
+                self.health.set_exhausted(!self.exhausted.is_empty());
             }
         }
         None

@@ -71,7 +71,9 @@ fn main() -> ExitCode {
     match first.as_deref() {
         Some("spawn") => match spawn::run(arguments) {
             Err(error) => {
+                // For the service's log, and for the kernel's while this process may still write there.
                 eprintln!("{}", kmsg::Chain(&error));
+                kmsg::error!("spawn: {}", kmsg::Chain(&error));
                 ExitCode::from(spawn::SETUP_FAILED)
             }
         },

@@ -33,20 +33,26 @@ impl Machine {
         self.carry_out_orders(&orders);
     }
 
-    /// Goes on with it.
+    /// Goes on with it as far as possible.
     pub fn advance_shutdown(&mut self) {
-        if self.shutdown.is_none() {
-            return;
+        while self.shutdown.is_some() {
+            let seen = self.look();
+            let orders = self.shutdown.as_mut().map(|shutdown| shutdown.advance(boottime_ms(), &seen));
+            match orders {
+                Some(orders) if !orders.is_empty() => self.carry_out_orders(&orders),
+                Some(_) | None => return,
+            }
         }
-        let seen = Seen {
+    }
+
+    fn look(&self) -> Seen {
+        Seen {
             kubelet_down: self.is_down("kubelet"),
             pods_down: !self.cgroups.is_populated(PODS_CGROUP),
             runtime_down: self.is_down("containerd"),
             own_down: self.is_down("apid") && self.is_down("machined"),
             unmounted: !self.helpers.iter().any(|(purpose, _)| *purpose == Purpose::Unmount),
-        };
-        let orders = self.shutdown.as_mut().map(|shutdown| shutdown.advance(boottime_ms(), &seen));
-        self.carry_out_orders(&orders.unwrap_or_default());
+        }
     }
 
     /// Lets this boot be judged.

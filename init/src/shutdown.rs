@@ -125,28 +125,13 @@ impl Shutdown {
         (Self { action, step, deadline_ms, finished: false }, step.begin().to_vec())
     }
 
-    /// Goes on as far as possible.
+    /// Goes on by one step at most: what is seen must be looked at anew once these orders are carried out.
     pub fn advance(&mut self, now_ms: u64, seen: &Seen) -> Vec<Order> {
-        let mut orders = Vec::new();
-        while !self.finished {
-            let reached = self.step.is_reached(seen);
-            if !reached && now_ms < self.deadline_ms {
-                break;
-            }
-            if !reached {
-                orders.extend_from_slice(self.step.enforce());
-            }
-            self.enter_next(now_ms, &mut orders);
+        let reached = self.step.is_reached(seen);
+        if self.finished || (!reached && now_ms < self.deadline_ms) {
+            return Vec::new();
         }
-        orders
-    }
-
-    /// When [`Self::advance`] is due at the latest.
-    pub fn deadline_ms(&self) -> u64 {
-        self.deadline_ms
-    }
-
-    fn enter_next(&mut self, now_ms: u64, orders: &mut Vec<Order>) {
+        let mut orders = if reached { Vec::new() } else { self.step.enforce().to_vec() };
         match self.step.next() {
             Some(step) => {
                 self.step = step;
@@ -158,6 +143,12 @@ impl Shutdown {
                 orders.push(Order::Finish(self.action));
             }
         }
+        orders
+    }
+
+    /// When [`Self::advance`] is due at the latest.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
     }
 }
 
@@ -213,16 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn without_pods_nothing_is_waited_for() {
+    fn a_step_is_judged_by_what_is_seen_after_it_began() {
         let (mut shutdown, _) = Shutdown::begin(PowerAction::Reboot, 0);
-        let seen = Seen {
-            kubelet_down: true,
-            pods_down: true,
-            runtime_down: true,
-            own_down: false,
-            unmounted: false,
-        };
-        let orders = shutdown.advance(1, &seen);
-        assert_eq!(orders.last(), Some(&Order::Stop("machined")));
+        // Before the helper is started there is none that has yet to end.
+        let seen =
+            Seen { kubelet_down: true, pods_down: true, runtime_down: true, own_down: true, unmounted: true };
+        for _ in 0..4 {
+            assert!(!shutdown.advance(1, &seen).is_empty());
+        }
+        assert_eq!(shutdown.advance(301, &seen), [Order::Unmount], "finished without waiting for the helper");
+        assert_eq!(shutdown.advance(302, &Seen { unmounted: false, ..seen }), []);
     }
 }
