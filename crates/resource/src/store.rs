@@ -93,8 +93,11 @@ impl Store {
     /// Adds or replaces a resource. An equal spec is no change; returns whether there was one.
     pub fn put<S: Spec>(&mut self, id: &str, spec: &S, now_ms: u64) -> Result<bool, StoreError> {
         let kind = const { &S::KIND };
-        let spec = serde_json::to_value(spec)
-            .map_err(|source| StoreError::Encode { kind: kind.name, id: id.to_owned(), source })?;
+        let spec = serde_json::to_value(spec).map_err(|source| StoreError::Encode {
+            kind: kind.name,
+            id: id.to_owned(),
+            source,
+        })?;
         let change = match self.resources.get(&(kind.name, id.to_owned())) {
             Some(present) if present.spec == spec => return Ok(false),
             Some(_) => ChangeType::Modified,
@@ -126,7 +129,10 @@ impl Store {
     pub fn list(&self, kind: &Kind) -> impl Iterator<Item = &Arc<Resource>> + use<'_> {
         let name = kind.name;
         let first: (&'static str, String) = (name, String::new());
-        self.resources.range(first..).take_while(move |((kind, _), _)| *kind == name).map(|(_, resource)| resource)
+        self.resources
+            .range(first..)
+            .take_while(move |((kind, _), _)| *kind == name)
+            .map(|(_, resource)| resource)
     }
 
     /// Everything that happened after `version`.
@@ -148,5 +154,125 @@ impl Store {
             self.history.pop_front();
         }
         self.history.push_back(Change { change, version: self.version, resource });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spec::{Link, Service};
+
+    fn service(restarts: u32) -> Service {
+        Service { restarts, ..Service::default() }
+    }
+
+    fn changes(store: &Store, version: u64) -> Vec<(ChangeType, String)> {
+        match store.changes_since(version) {
+            Changes::All(changes) => {
+                changes.into_iter().map(|change| (change.change, change.resource.id.clone())).collect()
+            }
+            Changes::Lost => panic!("history lost"),
+        }
+    }
+
+    #[test]
+    fn an_equal_spec_is_no_change() {
+        let mut store = Store::default();
+        assert!(store.put("apid", &service(0), 10).unwrap());
+        assert!(!store.put("apid", &service(0), 20).unwrap());
+        assert_eq!(store.version(), 1);
+        assert_eq!(store.get(&Service::KIND, "apid").unwrap().updated_ms, 10);
+    }
+
+    #[test]
+    fn changes_come_in_order_and_a_removal_holds_the_last_spec() {
+        let mut store = Store::default();
+        store.put("apid", &service(0), 1).unwrap();
+        store.put("apid", &service(1), 2).unwrap();
+        assert!(store.remove::<Service>("apid"));
+        assert!(!store.remove::<Service>("apid"));
+        let Changes::All(all) = store.changes_since(0) else { panic!("history lost") };
+        let kinds: Vec<ChangeType> = all.iter().map(|change| change.change).collect();
+        assert_eq!(kinds, [ChangeType::Added, ChangeType::Modified, ChangeType::Removed]);
+        assert_eq!(all.last().unwrap().resource.spec["restarts"], 1);
+        assert_eq!(changes(&store, 2), [(ChangeType::Removed, "apid".to_owned())]);
+        assert_eq!(changes(&store, 3), []);
+    }
+
+    #[test]
+    fn a_listing_holds_its_own_kind_only() {
+        let mut store = Store::default();
+        store.put("b", &service(0), 1).unwrap();
+        store.put("eth0", &Link::default(), 1).unwrap();
+        store.put("a", &service(0), 1).unwrap();
+        let ids: Vec<&str> = store.list(&Service::KIND).map(|resource| resource.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(store.list(&Link::KIND).count(), 1);
+        assert!(store.get(&Link::KIND, "a").is_none());
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_says_what_it_lost() {
+        let mut store = Store::default();
+        let puts = u32::try_from(HISTORY_MAX).unwrap() + 1;
+        for restarts in 0..puts {
+            store.put("apid", &service(restarts), 0).unwrap();
+        }
+        assert_eq!(store.changes_since(0), Changes::Lost);
+        assert_eq!(changes(&store, 1).len(), HISTORY_MAX);
+    }
+
+    #[test]
+    fn a_version_from_the_future_has_no_changes() {
+        let store = Store::default();
+        assert_eq!(changes(&store, 7), []);
+    }
+
+    proptest! {
+        /// Whoever applies the changes that follow a listing ends with what the store holds.
+        #[test]
+        fn a_watcher_that_keeps_up_sees_what_a_listing_shows(
+            before in prop::collection::vec((0..4_u8, 0..3_u32), 0..20),
+            after in prop::collection::vec((0..4_u8, 0..3_u32), 0..40),
+        ) {
+            let mut store = Store::default();
+            apply(&mut store, &before);
+            let version = store.version();
+            let mut watched = listing(&store);
+            apply(&mut store, &after);
+            let Changes::All(all) = store.changes_since(version) else { panic!("history lost") };
+            let mut last = version;
+            for change in all {
+                prop_assert_eq!(change.version, last + 1);
+                last = change.version;
+                let id = change.resource.id.clone();
+                let known = watched.remove(&id);
+                match change.change {
+                    ChangeType::Added => prop_assert!(known.is_none()),
+                    ChangeType::Modified | ChangeType::Removed => prop_assert!(known.is_some()),
+                }
+                if change.change != ChangeType::Removed {
+                    watched.insert(id, change.resource.spec.clone());
+                }
+            }
+            prop_assert_eq!(last, store.version());
+            prop_assert_eq!(watched, listing(&store));
+        }
+    }
+
+    /// Each step puts a spec under one of four ids; 0 restarts stands for a removal.
+    fn apply(store: &mut Store, steps: &[(u8, u32)]) {
+        for (id, restarts) in steps {
+            match restarts {
+                0 => drop(store.remove::<Service>(&id.to_string())),
+                restarts => drop(store.put(&id.to_string(), &service(*restarts), 0).unwrap()),
+            }
+        }
+    }
+
+    fn listing(store: &Store) -> BTreeMap<String, Value> {
+        store.list(&Service::KIND).map(|resource| (resource.id.clone(), resource.spec.clone())).collect()
     }
 }
