@@ -146,6 +146,12 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// Existing folder
+        folder: PathBuf,
+    },
 }
 
 /// Commands on the configuration file.

@@ -36,4 +36,4 @@ Exit codes:
   3  the node cannot be reached
   4  the node is not healthy
   5  a certificate or a role was refused
-  6  no such context, kind, resource, service or pod";
+  6  no such context, kind, resource, service, pod or file";

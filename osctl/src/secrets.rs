@@ -7,7 +7,7 @@ use pki::{Ca, Certificate, Key, SubjectName, Validity};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::file;
 use crate::pem::Pem;
 
@@ -125,17 +125,6 @@ pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
         ),
         _ => Failure::error(format!("cannot write {}", path.display())).why(error),
     })
-}
-
-/// An error with all its causes, for people.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

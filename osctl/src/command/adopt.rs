@@ -9,11 +9,12 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::Session;
-use super::generate::{Draft, validity};
+use super::draft::Draft;
+use super::generate::validity;
 use crate::cli::Adopt;
 use crate::contexts::{Context, ContextFile};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::node::{Client, Node, Target, Trust};
 use crate::output::{self, Progress, note};
 use crate::secrets;
@@ -82,7 +83,7 @@ pub async fn run(session: &Session, arguments: &Adopt) -> Result<(), Failure> {
 fn issue_admin(ca: &Ca, arguments: &Adopt) -> Result<Client, Failure> {
     ca.issue_client(&arguments.name, Role::Admin, validity(arguments.ttl))
         .map(|credentials| Client::from(&credentials))
-        .map_err(|error| Failure::error("cannot make the admin certificate").why(secrets::chain(&error)))
+        .map_err(|error| Failure::error("cannot make the admin certificate").why(chain(&error)))
 }
 
 /// What the node wants signed, checked to be its own.
@@ -136,7 +137,7 @@ fn context(file: &ContextFile, draft: &Draft, ca: &Ca, client: &Client) -> Resul
 async fn install(node: &Node, ca: &Ca, request: &Request) -> Result<(), Failure> {
     let certificate = ca
         .issue_server(&request.signing, &request.node_id, validity(NODE_TTL))
-        .map_err(|error| Failure::error("cannot sign the node's certificate").why(secrets::chain(&error)))?;
+        .map_err(|error| Failure::error("cannot sign the node's certificate").why(chain(&error)))?;
     let install = InstallCertificateRequest { certificate_der: certificate.der().to_vec() };
     node.call("cannot install the certificate", node.identity().install_certificate(install)).await.map(drop)
 }

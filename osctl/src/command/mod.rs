@@ -2,6 +2,8 @@
 
 mod adopt;
 mod config;
+mod draft;
+mod first_config;
 mod generate;
 mod get;
 mod health;
@@ -11,6 +13,7 @@ mod services;
 mod version;
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
@@ -40,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get { kind, id, watch: true } => get::watch(&session, &kind, id.as_deref()).await,
         Command::ApiResources => get::api_resources(&session).await,
         Command::Completion { shell } => completion(shell),
+        Command::Man { folder } => man(&folder),
     }
 }
 
@@ -47,6 +51,12 @@ fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "osctl", &mut script);
     output::write(&script)
+}
+
+fn man(folder: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|error| {
+        Failure::error(format!("cannot write the man pages to {}", folder.display())).why(error)
+    })
 }
 
 /// The options of this run and what follows from them.

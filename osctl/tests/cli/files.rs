@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::rig::{Rig, run};
 
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: hello\nspec:\n  containers:\n  - name: web\n    image: web\n";
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -55,8 +57,7 @@ fn damaged_secrets_say_what_is_missing() {
 fn the_first_configuration_holds_ca_hostname_and_pods() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &["gen", "secrets"]).ok();
-    fs::write(folder.path().join("pod.yaml"), "apiVersion: v1\nkind: Pod\nmetadata:\n  name: hello\n")
-        .unwrap();
+    fs::write(folder.path().join("pod.yaml"), POD).unwrap();
     let generate =
         ["gen", "config", "--secrets", "secrets.yaml", "--hostname", "edge-1", "--static-pod", "pod.yaml"];
     let text = run(folder.path(), &generate).ok();
@@ -69,6 +70,8 @@ fn the_first_configuration_holds_ca_hostname_and_pods() {
     assert_eq!(fs::read_to_string(folder.path().join("machine.yaml")).unwrap(), text);
     run(folder.path(), &["gen", "config", "--secrets", "secrets.yaml", "--static-pod", "none"])
         .fails(6, &["none"]);
+    run(folder.path(), &[&generate[..], &["--static-pod", "pod.yaml"]].concat())
+        .fails(1, &["default/hello stands twice"]);
 }
 
 #[test]
@@ -153,11 +156,13 @@ fn an_exposed_configuration_is_pointed_out() {
 }
 
 #[test]
-fn completions_and_help_come_from_the_tree() {
+fn completions_pages_and_help_come_from_the_tree() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         assert!(run(folder.path(), &["completion", shell]).ok().contains("api-resources"), "{shell}");
     }
+    run(folder.path(), &["man", "."]).ok();
+    assert!(fs::read_to_string(folder.path().join("osctl-gen-secrets.1")).unwrap().contains("fleet"));
     let help = run(folder.path(), &["--help"]).ok();
     assert!(help.contains("Exit codes:") && help.contains("adopt"), "{help}");
     run(folder.path(), &["fly"]).fails(2, &["fly"]);
