@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{control_client::Control, health::Health, identity::Identity, store::Store};
+use crate::{control_client::Control, health::Health, identity::Identity, release::Release, store::Store};
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct Context {
     pub control: Control,
     /// The configuration this node runs.
     pub config: config::NodeConfig,
+    /// The running release.
+    pub release: Release,
+    /// The running slot, "A" or "B"; empty when the firmware does not say.
+    pub slot: &'static str,
     /// Who this node is.
     pub node: NodeIdentity,
     /// Its key and certificate.

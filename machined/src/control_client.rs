@@ -2,16 +2,14 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{fd::AsRawFd as _, unix::net},
     path::Path,
     sync::Arc,
 };
 
 use control::{PACKET_MAX_BYTES, PacketError, Request, Response};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket,
-};
-use tokio::{io::unix::AsyncFd, sync::Mutex};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use tokio::{net::UnixStream, sync::Mutex};
 
 /// Why PID 1 cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,16 +56,16 @@ impl Control {
     }
 }
 
-/// One connection.
-pub struct Connection(AsyncFd<OwnedFd>);
+/// One connection: a socket of packets, read and written as a stream whose every read is one packet (unix(7)).
+pub struct Connection(UnixStream);
 
 impl Connection {
     fn open() -> Result<Self, ControlClientError> {
-        let open = || -> io::Result<AsyncFd<OwnedFd>> {
+        let open = || -> io::Result<UnixStream> {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
             connect(fd.as_raw_fd(), &UnixAddr::new(Path::new(layout::path::INIT_CONTROL))?)?;
-            AsyncFd::new(fd)
+            UnixStream::from_std(net::UnixStream::from(fd))
         };
         open().map(Self).map_err(ControlClientError::Connect)
     }
@@ -80,11 +78,11 @@ impl Connection {
     async fn send(&self, request: &Request) -> Result<(), ControlClientError> {
         let packet = control::encode(request).map_err(ControlClientError::Packet)?;
         loop {
-            let mut ready = self.0.writable().await.map_err(ControlClientError::Transfer)?;
-            let sent = ready.try_io(|fd| Ok(send(fd.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL)?));
-            match sent {
-                Ok(result) => return result.map(drop).map_err(ControlClientError::Transfer),
-                Err(_would_block) => {}
+            self.0.writable().await.map_err(ControlClientError::Transfer)?;
+            match self.0.try_write(&packet) {
+                Ok(_whole_packet) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(ControlClientError::Transfer(error)),
             }
         }
     }
@@ -93,16 +91,15 @@ impl Connection {
     pub async fn receive(&self) -> Result<Response, ControlClientError> {
         let mut packet = vec![0; PACKET_MAX_BYTES];
         loop {
-            let mut ready = self.0.readable().await.map_err(ControlClientError::Transfer)?;
-            let received = ready.try_io(|fd| Ok(recv(fd.as_raw_fd(), &mut packet, MsgFlags::empty())?));
-            match received {
-                Ok(Ok(0)) => return Err(ControlClientError::Closed),
-                Ok(Ok(length)) => {
+            self.0.readable().await.map_err(ControlClientError::Transfer)?;
+            match self.0.try_read(&mut packet) {
+                Ok(0) => return Err(ControlClientError::Closed),
+                Ok(length) => {
                     let packet = packet.get(..length).unwrap_or_default();
                     return control::decode(packet).map_err(ControlClientError::Packet);
                 }
-                Ok(Err(error)) => return Err(ControlClientError::Transfer(error)),
-                Err(_would_block) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(ControlClientError::Transfer(error)),
             }
         }
     }

@@ -22,7 +22,9 @@ fn to_value(json: &serde_json::Value) -> Value {
         // Struct numbers are doubles: exact up to 2^53, so up to 8 PiB in bytes.
         serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         serde_json::Value::String(text) => Kind::StringValue(text.clone()),
-        serde_json::Value::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(to_value).collect() }),
+        serde_json::Value::Array(items) => {
+            Kind::ListValue(ListValue { values: items.iter().map(to_value).collect() })
+        }
         serde_json::Value::Object(_) => Kind::StructValue(to_struct(json)),
     };
     Value { kind: Some(kind) }

@@ -80,18 +80,27 @@ impl Service {
     /// Only names of services have logs: nothing that a client sends becomes a path.
     fn service_log(&self, name: &str) -> Result<PathBuf, Status> {
         let kind = const { &spec::Service::KIND };
-        let names: Vec<String> = self.0.store.read(|store| store.list(kind).map(|found| found.id.clone()).collect());
+        let names: Vec<String> =
+            self.0.store.read(|store| store.list(kind).map(|found| found.id.clone()).collect());
         if !names.iter().any(|known| known == name) {
-            return Err(Status::not_found(format!("no service named {name:?}; there are: {}", names.join(", "))));
+            return Err(Status::not_found(format!(
+                "no service named {name:?}; there are: {}",
+                names.join(", ")
+            )));
         }
         let path = Path::new(SERVICE_LOGS).join(format!("{name}.log"));
-        if path.exists() { Ok(path) } else { Err(Status::not_found(format!("{name} has written nothing yet"))) }
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(Status::not_found(format!("{name} has written nothing yet")))
+        }
     }
 }
 
 fn container_log(source: &api::ContainerSource) -> Result<PathBuf, Status> {
     let namespace = if source.namespace.is_empty() { "default" } else { &source.namespace };
-    container::find(Path::new(POD_LOGS), namespace, &source.pod, &source.container).map_err(|error| status(&error))
+    container::find(Path::new(POD_LOGS), namespace, &source.pod, &source.container)
+        .map_err(|error| status(&error))
 }
 
 /// Runs a reader; what it fails with comes through the channel.

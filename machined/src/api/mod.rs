@@ -21,8 +21,8 @@ use std::{
 
 use layout::{APID_UID, path::MACHINED_API};
 use proto::{
-    identity::v1::identity_service_server::IdentityServiceServer, log::v1::log_service_server::LogServiceServer,
-    machine::v1::machine_service_server::MachineServiceServer,
+    identity::v1::identity_service_server::IdentityServiceServer,
+    log::v1::log_service_server::LogServiceServer, machine::v1::machine_service_server::MachineServiceServer,
     resource::v1::resource_service_server::ResourceServiceServer,
     service::v1::service_service_server::ServiceServiceServer,
 };
@@ -77,10 +77,12 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), 
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .add_service(
-            LogServiceServer::new(log::Service(Arc::clone(&context))).max_decoding_message_size(REQUEST_MAX_BYTES),
+            LogServiceServer::new(log::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .add_service(
-            IdentityServiceServer::new(identity::Service(context)).max_decoding_message_size(REQUEST_MAX_BYTES),
+            IdentityServiceServer::new(identity::Service(context))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .serve_with_incoming(Peers(listener))
         .await
@@ -114,7 +116,9 @@ impl Stream for Peers {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(Ok((stream, _))) => match stream.peer_cred() {
                     Ok(peer) if matches!(peer.uid(), 0 | APID_UID) => return Poll::Ready(Some(Ok(stream))),
-                    Ok(peer) => tracing::warn!(uid = peer.uid(), "a stranger at the internal API was turned away"),
+                    Ok(peer) => {
+                        tracing::warn!(uid = peer.uid(), "a stranger at the internal API was turned away")
+                    }
                     Err(error) => tracing::warn!(%error, "a peer of the internal API has no credentials"),
                 },
             }

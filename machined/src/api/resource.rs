@@ -30,8 +30,10 @@ impl api::resource_service_server::ResourceService for Service {
 
     async fn list(&self, request: Request<api::ListRequest>) -> Result<Response<api::ListResponse>, Status> {
         let kind = known(&request.get_ref().kind)?;
-        let (resources, version) =
-            self.0.store.read(|store| (store.list(kind).map(|found| encode(found)).collect(), store.version()));
+        let (resources, version) = self
+            .0
+            .store
+            .read(|store| (store.list(kind).map(|found| encode(found)).collect(), store.version()));
         Ok(Response::new(api::ListResponse { resources, version }))
     }
 
@@ -114,8 +116,10 @@ fn known(name: &str) -> Result<&'static Kind, Status> {
 }
 
 fn missing(context: &Context, kind: &'static Kind, id: &str) -> Status {
-    let ids: Vec<String> = context.store.read(|store| store.list(kind).map(|found| found.id.clone()).collect());
-    let there = if ids.is_empty() { "there are none".to_owned() } else { format!("there are: {}", ids.join(", ")) };
+    let ids: Vec<String> =
+        context.store.read(|store| store.list(kind).map(|found| found.id.clone()).collect());
+    let there =
+        if ids.is_empty() { "there are none".to_owned() } else { format!("there are: {}", ids.join(", ")) };
     Status::not_found(format!("no {} named {id:?}; {there}", kind.name))
 }
 

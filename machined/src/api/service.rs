@@ -14,7 +14,10 @@ pub struct Service(pub Arc<Context>);
 
 #[tonic::async_trait]
 impl api::service_service_server::ServiceService for Service {
-    async fn start(&self, request: Request<api::StartRequest>) -> Result<Response<api::StartResponse>, Status> {
+    async fn start(
+        &self,
+        request: Request<api::StartRequest>,
+    ) -> Result<Response<api::StartResponse>, Status> {
         ask(&self.0, ControlRequest::Start(ServiceName(request.into_inner().name))).await?;
         Ok(Response::new(api::StartResponse {}))
     }
@@ -24,7 +27,10 @@ impl api::service_service_server::ServiceService for Service {
         Ok(Response::new(api::StopResponse {}))
     }
 
-    async fn restart(&self, request: Request<api::RestartRequest>) -> Result<Response<api::RestartResponse>, Status> {
+    async fn restart(
+        &self,
+        request: Request<api::RestartRequest>,
+    ) -> Result<Response<api::RestartResponse>, Status> {
         ask(&self.0, ControlRequest::Restart(ServiceName(request.into_inner().name))).await?;
         Ok(Response::new(api::RestartResponse {}))
     }

@@ -22,9 +22,9 @@ pub fn find(root: &Path, namespace: &str, pod: &str, container: &str) -> Result<
     let container_folder = if container.is_empty() {
         only_container(&pod_folder, &shown)?
     } else {
-        Some(pod_folder.join(container)).filter(|folder| folder.is_dir()).ok_or_else(|| LogError::NotFound {
-            what: format!("container {container} of {shown}"),
-        })?
+        Some(pod_folder.join(container))
+            .filter(|folder| folder.is_dir())
+            .ok_or_else(|| LogError::NotFound { what: format!("container {container} of {shown}") })?
     };
     newest(&container_folder, |name| name.ends_with(".log"))?.ok_or_else(missing)
 }

@@ -3,12 +3,12 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::MetadataExt as _,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::{io::unix::AsyncFd, sync::mpsc::Sender};
+use tokio::{net::unix::pipe, sync::mpsc::Sender};
 
 use super::{CHUNK_BYTES, LogError, Selection};
 
@@ -153,23 +153,32 @@ fn older(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Watches the folder: a watch on the file would not see its successor.
-fn watch(path: &Path) -> io::Result<AsyncFd<Inotify>> {
+/// Events that are read, and not looked at, at once.
+const EVENTS_BYTES: usize = 4096;
+
+/// Watches the folder: a watch on the file would not see its successor. The descriptor reads like a pipe, and any
+/// event means "look again".
+fn watch(path: &Path) -> io::Result<pipe::Receiver> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    inotify.add_watch(folder, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
-    AsyncFd::new(inotify)
+    inotify.add_watch(
+        folder,
+        AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO,
+    )?;
+    pipe::Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)
 }
 
 /// Waits for a change in the folder; false when the client is gone.
-async fn await_change(changes: &AsyncFd<Inotify>, sender: &Sender<Vec<u8>>) -> io::Result<bool> {
-    tokio::select! {
-        () = sender.closed() => Ok(false),
-        ready = changes.readable() => {
-            let mut ready = ready?;
-            while ready.get_inner().read_events().is_ok() {}
-            ready.clear_ready();
-            Ok(true)
+async fn await_change(changes: &pipe::Receiver, sender: &Sender<Vec<u8>>) -> io::Result<bool> {
+    loop {
+        tokio::select! {
+            () = sender.closed() => return Ok(false),
+            ready = changes.readable() => ready?,
+        }
+        match changes.try_read(&mut [0; EVENTS_BYTES]) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

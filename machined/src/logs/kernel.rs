@@ -3,12 +3,12 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, ErrorKind, Read as _},
+    io::{self, ErrorKind},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
-use tokio::{io::unix::AsyncFd, sync::mpsc::Sender};
+use tokio::{net::unix::pipe, sync::mpsc::Sender};
 
 use super::{LogError, Selection};
 
@@ -61,21 +61,22 @@ pub async fn send(selection: Selection, sender: &Sender<Record>) -> Result<(), L
     Ok(())
 }
 
-/// The kernel's ring, read record by record.
-pub struct Kmsg(AsyncFd<File>);
+/// The kernel's ring, read record by record: like a pipe whose every read is one record.
+pub struct Kmsg(pipe::Receiver);
 
 impl Kmsg {
     /// Begins at the oldest message kept.
     pub fn open() -> io::Result<Self> {
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?;
-        Ok(Self(AsyncFd::new(file)?))
+        let file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?;
+        Ok(Self(pipe::Receiver::from_file_unchecked(file)?))
     }
 
     /// The next message that is there already.
     pub fn next_now(&mut self) -> io::Result<Option<Record>> {
         let mut buffer = [0; RECORD_BYTES];
         loop {
-            match self.0.get_mut().read(&mut buffer) {
+            match self.0.try_read(&mut buffer) {
                 Ok(length) => {
                     if let Some(record) = parse(buffer.get(..length).unwrap_or_default()) {
                         return Ok(Some(record));
@@ -96,7 +97,7 @@ impl Kmsg {
             if let Some(record) = self.next_now()? {
                 return Ok(record);
             }
-            self.0.readable().await?.clear_ready();
+            self.0.readable().await?;
         }
     }
 }

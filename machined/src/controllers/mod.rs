@@ -1,0 +1,20 @@
+//! Controllers that only watch and publish.
+
+mod address;
+mod integrity;
+mod services;
+mod storage;
+
+use std::sync::Arc;
+
+use crate::context::Context;
+
+/// Runs them all for ever.
+pub async fn run(context: Arc<Context>) {
+    tokio::join!(
+        services::run(&context),
+        storage::run(&context),
+        integrity::run(&context),
+        address::run(&context),
+    );
+}

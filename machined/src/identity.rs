@@ -1,0 +1,230 @@
+//! The node's key, its certificate and its ids on STATE, and what apid gets of them.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use layout::{APID_UID, path};
+use pki::{
+    Bundle, BundleError, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, node,
+};
+use serde_json::json;
+
+use crate::{
+    release::Release,
+    storage::{StorageError, replace_file},
+};
+
+const ID_BYTES: usize = 16;
+
+/// Why the node has no identity, or cannot change it.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file of STATE cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No random bytes.
+    #[error("cannot read random bytes")]
+    Random(#[source] io::Error),
+    /// A file cannot be written.
+    #[error("cannot keep the identity")]
+    Write(#[source] StorageError),
+    /// The kept node id is damaged.
+    #[error("the node id on STATE is damaged")]
+    NodeId(#[source] NameError),
+    /// The kept key is damaged, or none can be made.
+    #[error("the node has no usable key")]
+    Key(#[source] KeyError),
+    /// The kept certificate is damaged.
+    #[error("the node's certificate is damaged")]
+    Certificate(#[source] CertificateError),
+    /// A certificate or request cannot be made.
+    #[error("cannot make the node's certificate")]
+    Issue(#[source] IssueError),
+    /// The configured CAs are of no use.
+    #[error("the configured client CAs are of no use")]
+    Cas(#[source] BundleError),
+    /// An issued certificate is not one for this node.
+    #[error("the certificate is refused")]
+    Refused(#[source] node::ServerRefusal),
+    /// apid's files cannot be rendered.
+    #[error("cannot render {}", path.display())]
+    Render {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The node's identity.
+pub struct Identity {
+    folder: PathBuf,
+    node_id: NodeId,
+    machine_id: String,
+    key: Key,
+    cas: Bundle,
+    certificate: Mutex<Certificate>,
+    time_floor_s: u64,
+}
+
+impl Identity {
+    /// Loads the identity below `state`, making what is missing.
+    pub fn open(state: &Path, client_cas: &[String], release: &Release) -> Result<Self, IdentityError> {
+        let folder = state.join("identity");
+        fs::create_dir_all(&folder)
+            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
+        let node_id = kept(&folder.join("node-id"), random_hex)?;
+        let node_id = NodeId::parse(node_id.trim()).map_err(IdentityError::NodeId)?;
+        let machine_id = kept(&folder.join("machine-id"), random_hex)?;
+        let key = kept(&folder.join("key.pem"), || {
+            Ok(Key::generate().map_err(IdentityError::Key)?.to_pem().to_string())
+        })?;
+        let key = Key::from_pem(&key).map_err(IdentityError::Key)?;
+        let certificate = kept(&folder.join("certificate.pem"), || {
+            Ok(node::self_signed(&key, &node_id).map_err(IdentityError::Issue)?.to_pem())
+        })?;
+        Ok(Self {
+            certificate: Mutex::new(Certificate::from_pem(&certificate).map_err(IdentityError::Certificate)?),
+            cas: Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?,
+            machine_id: machine_id.trim().to_owned(),
+            time_floor_s: release.time_floor_s,
+            folder,
+            node_id,
+            key,
+        })
+    }
+
+    /// 128 random bits in hex.
+    pub fn node_id(&self) -> &str {
+        self.node_id.as_str()
+    }
+
+    /// As in /etc/machine-id.
+    pub fn machine_id(&self) -> &str {
+        &self.machine_id
+    }
+
+    /// SHA-256 of the public key (subjectPublicKeyInfo), hex.
+    pub fn fingerprint(&self) -> String {
+        self.key.fingerprint()
+    }
+
+    /// The CAs, in PEM, in the order of the configuration.
+    pub fn cas_pem(&self) -> String {
+        self.cas.to_pem()
+    }
+
+    /// PKCS #10 request in DER.
+    pub fn signing_request(&self) -> Result<Vec<u8>, IdentityError> {
+        node::signing_request(&self.key, &self.node_id).map_err(IdentityError::Issue)
+    }
+
+    /// Whether the serving certificate was issued by a configured CA.
+    pub fn is_adopted(&self) -> bool {
+        let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        node::check_server(certificate.der(), &self.cas, &self.node_id).is_ok()
+    }
+
+    /// Takes an issued certificate, keeps it and renders it for apid.
+    pub fn install(&self, der: &[u8]) -> Result<(), IdentityError> {
+        node::check_issued(der, &self.key.public_key_der(), &self.cas, &self.node_id)
+            .map_err(IdentityError::Refused)?;
+        let certificate = Certificate::from_der(der).map_err(IdentityError::Certificate)?;
+        replace_file(&self.folder.join("certificate.pem"), certificate.to_pem().as_bytes(), 0o600)
+            .map_err(IdentityError::Write)?;
+        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
+        self.render()
+    }
+
+    /// Writes apid's files.
+    pub fn render(&self) -> Result<(), IdentityError> {
+        let folder = Path::new(path::APID);
+        let error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| IdentityError::Render { path, source }
+        };
+        fs::create_dir_all(folder).map_err(error(folder))?;
+        std::os::unix::fs::chown(folder, Some(0), Some(APID_UID)).map_err(error(folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(error(folder))?;
+        let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner).to_pem();
+        let facts = json!({"node_id": self.node_id.as_str(), "time_floor_s": self.time_floor_s}).to_string();
+        let key = self.key.to_pem();
+        for (path, content) in [
+            (path::APID_CA, self.cas.to_pem().as_str()),
+            (path::APID_IDENTITY, facts.as_str()),
+            (path::APID_CERT, certificate.as_str()),
+            (path::APID_KEY, key.as_str()),
+        ] {
+            let path = Path::new(path);
+            render_file(path, content.as_bytes()).map_err(error(path))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file for apid's eyes, in place at once; /run needs no flush.
+fn render_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, content)?;
+    std::os::unix::fs::chown(&temporary, Some(0), Some(APID_UID))?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o640))?;
+    fs::rename(temporary, path)
+}
+
+/// The content of a file, made and kept when there is none.
+fn kept(path: &Path, make: impl FnOnce() -> Result<String, IdentityError>) -> Result<String, IdentityError> {
+    match fs::read_to_string(path) {
+        Ok(content) => Ok(content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let content = make()?;
+            replace_file(path, content.as_bytes(), 0o600).map_err(IdentityError::Write)?;
+            Ok(content)
+        }
+        Err(source) => Err(IdentityError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn random_hex() -> Result<String, IdentityError> {
+    let mut bytes = [0; ID_BYTES];
+    let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(IdentityError::Random)?;
+    Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use pki::{Ca, SubjectName, Validity};
+
+    use super::*;
+
+    fn release() -> Release {
+        Release { time_floor_s: 7, ..Release::default() }
+    }
+
+    #[test]
+    fn an_identity_stays_and_takes_only_its_own_certificate() {
+        let state = tempfile::tempdir().unwrap();
+        let ca = Ca::create(&SubjectName::parse("ca").unwrap(), Validity::UNLIMITED).unwrap();
+        let cas = [ca.bundle().to_pem()];
+        let first = Identity::open(state.path(), &cas, &release()).unwrap();
+        let again = Identity::open(state.path(), &cas, &release()).unwrap();
+        assert_eq!(first.node_id(), again.node_id());
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        assert_eq!(first.node_id().len(), 32);
+        assert!(!first.is_adopted());
+        let foreign = node::self_signed(&Key::generate().unwrap(), &NodeId::parse("x").unwrap()).unwrap();
+        assert!(matches!(first.install(foreign.der()), Err(IdentityError::Refused(_))));
+    }
+}
