@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use bootstate::{BootReport, CommitError, Medium, RECORD_BYTES, Record, Slot, SlotState, commit, load};
 
+use crate::kmsg;
+
 /// What the root lies on.
 const ROOT_SLAVES: &str = "/sys/block/dm-0/slaves";
 const BLOCK_CLASS: &str = "/sys/class/block";
@@ -114,10 +116,11 @@ pub fn mark_alive() -> Result<(), BootRecordError> {
         return Err(BootRecordError::OtherDisk);
     }
     next.mark_alive(running_slot(&root)?);
-    if copies.current() == Some(&next) && !copies.is_damaged() {
-        return Ok(());
+    if copies.current() != Some(&next) || copies.is_damaged() {
+        commit(&mut partition, &mut copies, next).map_err(BootRecordError::Commit)?;
     }
-    commit(&mut partition, &mut copies, next).map_err(BootRecordError::Commit)
+    kmsg::notice!("this boot is alive");
+    Ok(())
 }
 
 /// The partition below dm-0, in sysfs.
