@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command, Global};
 use crate::contexts::ContextFile;
@@ -91,8 +92,11 @@ impl Session {
 
 /// Runs a command that lasts until the user ends it: Ctrl-C is its normal end.
 async fn until_interrupted(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // Before any output, so that whoever has seen some can rely on it.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::error("cannot listen for Ctrl-C").why(error))?;
     tokio::select! {
         result = work => result,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
 }
