@@ -3,13 +3,14 @@
 //! Tests bring it onto a node with the configuration volume; it is never in the OS image. The host's root is mounted
 //! read-only at /host. Start reading at [`route`].
 
+mod orphans;
 mod processes;
 mod query;
 
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs as _},
     path::Path,
     time::Duration,
 };
@@ -18,6 +19,8 @@ use query::Query;
 
 const PORT: u16 = 8081;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter than the tests' own patience for an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const HEADER_LINES_MAX: usize = 100;
 const READ_MAX_BYTES: u64 = 4 << 20;
 
@@ -55,15 +58,23 @@ fn route(path: &str, query: &Query) -> io::Result<Vec<u8>> {
         "/pss" => processes::memory().map(String::into_bytes),
         "/zombies" => processes::zombies().map(|count| format!("{count}\n").into_bytes()),
         "/kill" => processes::kill(query.text("comm")?, query.number("signal")?).map(String::into_bytes),
+        "/orphans" => orphans::make(query.number("count")?).map(String::into_bytes),
         "/read" => read(Path::new(query.text("path")?)),
         "/write" => fs::write(query.text("path")?, "x").map(|()| b"written\n".to_vec()),
         "/grep" => grep(Path::new(query.text("path")?), query.text("text")?).map(String::into_bytes),
         "/connect" => {
             let port = u16::try_from(query.number("port")?).map_err(io::Error::other)?;
-            TcpStream::connect((query.text("host")?, port)).map(|_| b"connected\n".to_vec())
+            connect(query.text("host")?, port).map(|()| b"connected\n".to_vec())
         }
         _ => Err(io::Error::other(format!("no such path: {path}"))),
     }
+}
+
+/// With a deadline: a host that drops packets must not hold up the requests that follow.
+fn connect(host: &str, port: u16) -> io::Result<()> {
+    let address = (host, port).to_socket_addrs()?.next();
+    let address = address.ok_or_else(|| io::Error::other(format!("{host} has no address")))?;
+    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map(drop)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

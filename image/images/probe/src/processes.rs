@@ -3,6 +3,7 @@
 use std::{fs, io};
 
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill as send},
     unistd::Pid,
 };
@@ -48,8 +49,12 @@ pub fn kill(comm: &str, signal: u32) -> io::Result<String> {
     let signal = signal.ok_or_else(|| io::Error::other("no such signal"))?;
     let mut killed = Vec::new();
     for process in all()?.into_iter().filter(|process| process.comm == comm) {
-        send(Pid::from_raw(process.pid), signal)?;
-        killed.push(process.pid.to_string());
+        match send(Pid::from_raw(process.pid), signal) {
+            Ok(()) => killed.push(process.pid.to_string()),
+            // Gone in the meantime.
+            Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if killed.is_empty() {
         return Err(io::Error::other(format!("no process named {comm}")));
