@@ -8,7 +8,7 @@
 //! This crate must never do I/O or read a clock or random numbers: time and a seed are arguments. What arrives from the network is
 //! untrusted: no packet makes it panic, and every list and name taken from one has a named limit.
 //!
-//! Start reading at [`Client::step`] in `client.rs`; `message.rs` decides which replies count.
+//! Start reading at [`Client::step`] in `client.rs`; `reply.rs` decides which replies count.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -19,9 +19,11 @@
 mod client;
 mod held;
 mod lease;
-mod message;
+mod reply;
+mod request;
 mod timing;
 
 pub use client::{Action, Client, Event, State};
 pub use lease::{Lease, Route, StoredLease};
-pub use message::{Identity, ReplyError};
+pub use reply::ReplyError;
+pub use request::{Identity, client_id_from_mac, client_id_from_uuid};
