@@ -33,13 +33,13 @@ pub struct Global {
     /// Address of the node, instead of the context's; may be repeated
     #[arg(short = 'n', long = "endpoint", global = true, value_name = "HOST[:PORT]")]
     pub endpoints: Vec<Endpoint>,
-    /// Configuration file [default: $OSCTL_CONFIG, else ~/.config/cairn/osctl.yaml]
+    /// Configuration file (default: $OSCTL_CONFIG, else ~/.config/cairn/osctl.yaml)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Output format: table, json or yaml
     #[arg(short, long, global = true, value_name = "FORMAT", value_parser = format())]
     output: Option<Output>,
-    /// Longest wait for the node, such as 30s or 5m [default: 15s; with --wait 10m]
+    /// Longest wait for the node, such as 30s or 5m (default: 15s; with --wait 10m)
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 }
@@ -186,7 +186,7 @@ pub enum ConfigCommand {
 pub enum GenCommand {
     /// Make the CA of a fleet. Whoever has this file owns the fleet; losing it loses the fleet
     Secrets {
-        /// File to write [default: secrets.yaml]
+        /// File to write (default: secrets.yaml)
         #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
         output: Option<Output>,
         /// Overwrite an existing file
@@ -206,7 +206,7 @@ pub enum GenCommand {
         /// Pod manifest to run; may be repeated
         #[arg(long = "static-pod", value_name = "FILE")]
         static_pods: Vec<PathBuf>,
-        /// File to write [default: standard output]
+        /// File to write (default: standard output)
         #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
         output: Option<Output>,
     },
@@ -227,7 +227,7 @@ pub struct GenClient {
     /// How long the certificate is valid
     #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
     pub ttl: Duration,
-    /// Id of the node [default: that of the context, or of a context of the same CA with the same endpoint]
+    /// Id of the node (default: that of the context, or of a context of the same CA with the same endpoint)
     #[arg(long, value_name = "ID", value_parser = node_id)]
     pub node_id: Option<NodeId>,
     /// Write a configuration file with only this context, to hand on, instead of your own
