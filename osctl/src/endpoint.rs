@@ -18,7 +18,7 @@ pub struct Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
-    /// Takes "HOST", "HOST:PORT", "[IPV6]:PORT", a bare IPv6 address, and each with the "https://" that the console prints.
+    /// Takes "HOST", "HOST:PORT", `[IPV6]:PORT`, a bare IPv6 address, and each with the "https://" that the console prints.
     fn from_str(text: &str) -> Result<Endpoint, String> {
         let wrong = || format!("{text:?} is not an endpoint; write HOST, HOST:PORT or [IPV6]:PORT");
         let address = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
