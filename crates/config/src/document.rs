@@ -23,7 +23,7 @@ const KINDS: &str = "Machine, Api, StaticPod";
 pub struct ConfigError {
     /// Document, from 1; 0 for the whole text.
     pub document: usize,
-    /// Line, from 1, as far as known.
+    /// Line, from 1: of the fault, or where its document begins.
     pub line: Option<u64>,
     /// What is wrong and what would be right.
     pub message: String,
@@ -63,17 +63,25 @@ pub fn parse(text: &str) -> Result<NodeConfig, ConfigErrors> {
         return Err(whole(format!("it holds no document; the kinds are {KINDS}")));
     }
     if documents.len() > DOCUMENTS_MAX {
-        return Err(whole(format!("{} documents are more than the {DOCUMENTS_MAX} allowed", documents.len())));
+        return Err(whole(format!(
+            "{} documents are more than the {DOCUMENTS_MAX} allowed",
+            documents.len()
+        )));
     }
     let mut reader = Reader::default();
     for (index, document) in documents.iter().enumerate() {
         reader.number = index + 1;
-        if let Err((line, message)) = reader.take(document) {
+        if let Err((line, message)) = reader.take(&document.placed()) {
+            let line = line.or_else(|| document.first_line());
             reader.errors.push(ConfigError { document: reader.number, line, message });
         }
     }
     if reader.seen_api == 0 {
-        reader.errors.push(ConfigError { document: 0, line: None, message: "a document of kind Api is missing".into() });
+        reader.errors.push(ConfigError {
+            document: 0,
+            line: None,
+            message: "a document of kind Api is missing".into(),
+        });
     }
     if reader.errors.is_empty() { Ok(reader.config) } else { Err(ConfigErrors(reader.errors)) }
 }
@@ -131,7 +139,10 @@ impl Reader {
     fn take(&mut self, document: &str) -> Result<(), Fault> {
         let header: Header = read(document)?;
         if header.api_version != API_VERSION {
-            return Err((None, format!("apiVersion {:?} is not known here; it must be {API_VERSION}", header.api_version)));
+            return Err((
+                None,
+                format!("apiVersion {:?} is not known here; it must be {API_VERSION}", header.api_version),
+            ));
         }
         match header.kind.as_str() {
             "Machine" => self.machine(read(document)?),
@@ -146,7 +157,10 @@ impl Reader {
         if let Some(hostname) = &machine.hostname
             && (!is_name(hostname) || hostname.len() > 63 || hostname.contains('.'))
         {
-            return Err((None, format!("hostname {hostname:?} must be one RFC 1123 label of at most 63 characters")));
+            return Err((
+                None,
+                format!("hostname {hostname:?} must be one RFC 1123 label of at most 63 characters"),
+            ));
         }
         self.config.hostname = machine.hostname;
         Ok(())
@@ -155,9 +169,13 @@ impl Reader {
     fn api(&mut self, api: Api) -> Result<(), Fault> {
         only_once(&mut self.seen_api, "Api")?;
         if api.client_cas.is_empty() {
-            return Err((None, "clientCAs must hold at least one certificate: without one nobody could get in".into()));
+            return Err((
+                None,
+                "clientCAs must hold at least one certificate: without one nobody could get in".into(),
+            ));
         }
-        if let Some(index) = api.client_cas.iter().position(|ca| !ca.contains("-----BEGIN CERTIFICATE-----")) {
+        if let Some(index) = api.client_cas.iter().position(|ca| !ca.contains("-----BEGIN CERTIFICATE-----"))
+        {
             return Err((None, format!("clientCAs[{index}] is no PEM certificate")));
         }
         self.config.client_cas = api.client_cas;
@@ -184,33 +202,61 @@ fn read<T: DeserializeOwned>(document: &str) -> Result<T, Fault> {
     serde_saphyr::from_str(document).map_err(|error| {
         let line = error.location().map(|location| location.line());
         let text = error.to_string();
-        (line, text.lines().next().unwrap_or_default().to_owned())
+        let text = text.lines().next().unwrap_or_default();
+        let text = text.strip_prefix("error: ").unwrap_or(text);
+        // The place is told once, by whoever shows the error.
+        let message = match text.split_once(": ") {
+            Some((place, message)) if place.starts_with("line ") => message,
+            Some(_) | None => text,
+        };
+        (line, message.to_owned())
     })
 }
 
-/// Documents, each preceded by as many empty lines as stand before it, so that positions are those of the text.
-fn split(text: &str) -> Vec<String> {
+/// A document's text and how many lines stand before it.
+#[derive(Debug, PartialEq, Eq)]
+struct Document<'a> {
+    lines_before: usize,
+    text: &'a str,
+}
+
+impl Document<'_> {
+    /// With as many empty lines before it, so that positions are those of the whole text. Made for one document at
+    /// a time: for all together they would be many times the text.
+    fn placed(&self) -> String {
+        "\n".repeat(self.lines_before) + self.text
+    }
+
+    /// Of the whole text, from 1: the first that says something.
+    fn first_line(&self) -> Option<u64> {
+        let says_something = |line: &str| !line.is_empty() && !line.starts_with('#');
+        let index = self.text.lines().position(|line| says_something(line.trim()))?;
+        u64::try_from(self.lines_before + index + 1).ok()
+    }
+}
+
+/// The documents of a text. What follows a marker on its line belongs to the document that it begins.
+fn split(text: &str) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
-    let mut current = String::new();
-    let mut content = false;
-    for (number, line) in text.lines().enumerate() {
-        let separator = line == "---" || line.starts_with("--- ");
-        if separator || line == "..." {
-            if content {
-                documents.push(std::mem::take(&mut current));
-            }
-            content = false;
-            current = "\n".repeat(number + 1);
-        } else {
-            content |= !line.trim().is_empty() && !line.trim_start().starts_with('#');
-            current.push_str(line);
-            current.push('\n');
+    let (mut lines_before, mut start, mut end) = (0, 0, 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if is_marker(line) {
+            documents.push(Document { lines_before, text: text.get(start..end).unwrap_or_default() });
+            (lines_before, start) = (number, end + MARKER_BYTES);
         }
+        end += line.len();
     }
-    if content {
-        documents.push(current);
-    }
+    documents.push(Document { lines_before, text: text.get(start..end).unwrap_or_default() });
+    documents.retain(|document| document.first_line().is_some());
     documents
+}
+
+const MARKER_BYTES: usize = 3;
+
+/// `---` or `...` in the first column, alone or before white space (YAML 1.2, 9.1.2).
+fn is_marker(line: &str) -> bool {
+    let rest = line.strip_prefix("---").or_else(|| line.strip_prefix("..."));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 #[cfg(test)]
@@ -234,12 +280,17 @@ mod tests {
 
     #[test]
     fn the_errors_of_all_documents_come_at_once_with_their_lines() {
-        let text = GOOD.replace("hostname: shop-17", "hostnam: shop-17").replace("metadata: {name: web}", "metadata: {name: W}");
+        let text = GOOD
+            .replace("hostname: shop-17", "hostnam: shop-17")
+            .replace("metadata: {name: web}", "metadata: {name: W}");
         let errors = parse(&text).unwrap_err().0;
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert_eq!((errors[0].document, errors[0].line), (1, Some(5)), "{errors:?}");
-        assert!(errors[0].message.contains("hostnam"), "{errors:?}");
-        assert_eq!(errors[1].document, 3);
+        assert!(
+            errors[0].to_string().starts_with("document 1, line 5: unknown field `hostnam`"),
+            "{errors:?}"
+        );
+        assert_eq!((errors[1].document, errors[1].line), (3, Some(14)), "{errors:?}");
     }
 
     #[test]
@@ -260,6 +311,28 @@ mod tests {
         assert!(parse(&twice).unwrap_err().to_string().contains("only one"));
         let long = "#".repeat(TEXT_MAX_BYTES + 1);
         assert!(parse(&long).unwrap_err().to_string().contains("allowed"));
+    }
+
+    #[test]
+    fn what_follows_a_marker_on_its_line_is_read() {
+        let config = parse(&GOOD.replace(
+            "---\napiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: shop-17\n",
+            "--- {apiVersion: cairn.dev/v1alpha1, kind: Machine, hostname: shop-18}\n...\n",
+        ))
+        .unwrap();
+        assert_eq!(config.hostname.as_deref(), Some("shop-18"));
+        let errors =
+            parse(&GOOD.replace("# a comment\n---\n", "# a comment\n--- {}\n--- # one\n")).unwrap_err().0;
+        assert_eq!((errors.len(), errors[0].document), (1, 1), "{errors:?}");
+        assert!(parse(&GOOD.replace('\n', "\r\n")).is_ok());
+    }
+
+    #[test]
+    fn a_document_keeps_the_line_it_begins_on() {
+        let documents = split("a\n---\n\n# no\n--- b\nc\n---d\n...\n---\n");
+        let expected =
+            [Document { lines_before: 0, text: "a\n" }, Document { lines_before: 4, text: " b\nc\n---d\n" }];
+        assert_eq!(documents, expected);
     }
 
     proptest! {
