@@ -46,7 +46,7 @@ impl api::log_service_server::LogService for Service {
                 run(async move { file::send(&path, selection, Plain, &sender).await })
             }
             Some(Source::Container(container)) => {
-                let path = container_log(&container)?;
+                let path = container_log(&container, &self.0.node.hostname)?;
                 run(async move { file::send(&path, selection, CriFilter::default(), &sender).await })
             }
         };
@@ -97,10 +97,17 @@ impl Service {
     }
 }
 
-fn container_log(source: &api::ContainerSource) -> Result<PathBuf, Status> {
+/// The kubelet appends the host name to the names of static pods; both forms are taken.
+fn container_log(source: &api::ContainerSource, hostname: &str) -> Result<PathBuf, Status> {
     let namespace = if source.namespace.is_empty() { "default" } else { &source.namespace };
-    container::find(Path::new(POD_LOGS), namespace, &source.pod, &source.container)
-        .map_err(|error| status(&error))
+    let find = |pod: &str| container::find(Path::new(POD_LOGS), namespace, pod, &source.container);
+    match find(&source.pod) {
+        Err(LogError::NotFound { .. }) => {
+            find(&format!("{}-{hostname}", source.pod)).or_else(|_| find(&source.pod))
+        }
+        found => found,
+    }
+    .map_err(|error| status(&error))
 }
 
 /// Runs a reader; what it fails with comes through the channel.
