@@ -39,6 +39,8 @@ pub fn seal(tools: &dyn Tools, directory: &Path, output: &Path) -> Result<RootIm
         "-zlz4hc,12",
         "-C65536",
         "-Enoinline_data,^dedupe",
+        // Extended attributes would be the host's, such as SELinux labels.
+        "-x-1",
         "-T0",
         "--all-root",
         "-U",

@@ -90,7 +90,8 @@ impl Tree {
 
     /// Writes the tree into a new directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
-        fs::create_dir(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let root = Entry::Directory { mode: 0o755 };
+        write_entry(directory, &root).with_context(|| format!("cannot create {}", directory.display()))?;
         for (path, entry) in &self.0 {
             let target = directory.join(path.trim_start_matches('/'));
             write_entry(&target, entry).with_context(|| format!("cannot write {path}"))?;
@@ -99,6 +100,7 @@ impl Tree {
     }
 }
 
+/// Modes are set and not left to creation: the host's umask must not show.
 fn write_entry(target: &Path, entry: &Entry) -> Result<()> {
     let mode = match entry {
         Entry::Link { target: to } => return Ok(symlink(to, target)?),
@@ -136,5 +138,15 @@ mod tests {
         assert_eq!(fs::metadata(root.join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
         assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
         assert!(tree.write(&root).is_err());
+    }
+
+    #[test]
+    fn the_root_itself_has_a_mode_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        // New folders inherit this bit, and like the umask's it must not show.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2755)).unwrap();
+        Tree::default().write(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, 0o755);
     }
 }
