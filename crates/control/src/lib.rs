@@ -2,7 +2,8 @@
 //!
 //! Transport: a `SOCK_SEQPACKET` unix socket ([`layout::path::INIT_CONTROL`] on a node), root only. A client
 //! sends one [`Request`] a packet; PID 1 answers each with one [`Response`] packet, in order. After
-//! [`Request::Watch`] the connection carries only [`Response::Changed`] packets. Packets are postcard-encoded
+//! [`Request::Watch`] the connection carries only [`Response::Changed`] packets: first one for each service, then one
+//! for each change. Packets are postcard-encoded
 //! and at most [`PACKET_MAX_BYTES`] long.
 //!
 //! This crate encodes and decodes. It must never do I/O, read a clock or allocate without bound.
@@ -40,8 +41,7 @@ pub enum Request {
     },
     /// Begin an ordered stop of the machine.
     Power(PowerAction),
-    /// machined has mounted STATE and serves; tells PID 1 what it needs for status and shutdown.
-    /// Later changes of services are sent as [`Response::Changed`].
+    /// Turns the connection into a stream of [`Response::Changed`]; there is no other answer.
     Watch,
     /// One line for the console, e.g. address and fingerprint. Control characters are replaced.
     Console(String),
