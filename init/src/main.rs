@@ -40,6 +40,7 @@ mod health;
 mod kmsg;
 mod launch;
 mod machine;
+mod mountinfo;
 mod mounts;
 mod notify;
 mod output;

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -22,6 +23,7 @@ use rustix::thread::{
 };
 
 use crate::cgroup::{self, CgroupError, Cgroups};
+use crate::mountinfo::mount_points;
 use crate::raw;
 use crate::table::{self, Service};
 
@@ -113,18 +115,26 @@ fn limit_resources(service: &Service) -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
-/// Private, so that mounts made later do not come in; without STATE and DATA, should they be mounted already.
+/// Private, so that mounts made later do not come in; without those already made that it has no use for. A copy of
+/// a container's mounts would also keep them, and its network namespace, alive after the container's end.
 fn make_read_only_view() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    for target in [layout::path::STATE, layout::path::DATA] {
-        match umount2(target, MntFlags::MNT_DETACH) {
-            // Not mounted, or not there.
+    for target in mount_points()?.iter().filter(|target| is_hidden(target)) {
+        match umount2(target.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            // Gone with another one, or unmounted meanwhile.
             Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
             Err(error) => return Err(error.into()),
         }
     }
     raw::set_all_mounts_read_only()
+}
+
+/// STATE, DATA and whatever is mounted below /run.
+fn is_hidden(target: &str) -> bool {
+    let target = Path::new(target);
+    let data = [layout::path::STATE, layout::path::DATA].iter().any(|data| target.starts_with(data));
+    data || (target.starts_with("/run") && target != Path::new("/run"))
 }
 
 /// With the bounding set cut, an execution by root yields no more than `keep`; one by another user nothing.
@@ -149,4 +159,20 @@ fn become_user(id: u32) -> Result<(), Errno> {
     setgroups(&[])?;
     setgid(Gid::from_raw(id))?;
     setuid(Uid::from_raw(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_read_only_view_lacks_data_and_containers() {
+        for target in ["/system/state", "/var", "/var/lib/x", "/run/netns/cni-1", "/run/containerd/x/rootfs"]
+        {
+            assert!(is_hidden(target), "{target}");
+        }
+        for target in ["/", "/run", "/tmp", "/dev", "/running"] {
+            assert!(!is_hidden(target), "{target}");
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! A process of its own, because any of its system calls may block for as long as a disk does.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::sync;
 
 use crate::kmsg;
+use crate::mountinfo::mount_points;
 
 /// What holds no data and is needed until the end, each with everything below.
 const KEPT: &[&str] = &["/proc", "/sys", "/dev"];
@@ -20,7 +20,7 @@ const KEPT_THEMSELVES: &[&str] = &["/", "/run", "/tmp"];
 /// Unmounts all file systems but the root and the pseudo ones.
 pub fn run() -> io::Result<()> {
     sync();
-    let targets = plan(&fs::read_to_string("/proc/self/mountinfo")?);
+    let targets: Vec<String> = mount_points()?.into_iter().filter(|target| goes(target)).collect();
     let mut left = 0_usize;
     for target in &targets {
         match let_go(target) {
@@ -38,40 +38,8 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Mount points to unmount, in order: a later mount may lie on an earlier one.
-fn plan(mountinfo: &str) -> Vec<String> {
-    let mut targets: Vec<String> = mountinfo.lines().filter_map(mount_point).filter(|t| goes(t)).collect();
-    targets.reverse();
-    targets
-}
-
 fn goes(target: &str) -> bool {
     !KEPT_THEMSELVES.contains(&target) && !KEPT.iter().any(|kept| Path::new(target).starts_with(kept))
-}
-
-/// The fifth field of a line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
-fn mount_point(line: &str) -> Option<String> {
-    line.split(' ').nth(4).map(unescape)
-}
-
-/// Blanks, tabs, newlines and backslashes are written as a backslash and three octal digits.
-fn unescape(field: &str) -> String {
-    let mut parts = field.split('\\');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (code, part.get(3..)) {
-            (Some(code), Some(rest)) => {
-                bytes.push(code);
-                bytes.extend_from_slice(rest.as_bytes());
-            }
-            _ => {
-                bytes.push(b'\\');
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Unmounts; what is in use is made read-only, which writes its journal out, and detached.
@@ -92,35 +60,13 @@ fn let_go(target: &str) -> Result<(), Errno> {
 mod tests {
     use super::*;
 
-    const MOUNTINFO: &str = "\
-22 1 254:0 / / ro,relatime shared:1 - erofs /dev/root ro
-23 22 0:5 / /dev rw shared:2 - devtmpfs devtmpfs rw
-24 23 0:20 / /dev/pts rw shared:3 - devpts devpts rw
-25 22 0:21 / /proc rw shared:4 - proc proc rw
-26 22 0:22 / /run rw shared:5 - tmpfs tmpfs rw
-27 22 253:7 / /system/state rw shared:6 - ext4 /dev/vda7 rw
-28 22 253:8 / /var rw shared:7 - ext4 /dev/vda8 rw
-29 28 0:40 / /var/lib/kubelet/pods/a\\040b rw shared:8 - tmpfs tmpfs rw
-30 26 0:41 / /run/containerd/x/rootfs rw shared:9 - overlay overlay rw
-31 22 0:42 / /device rw shared:10 - tmpfs tmpfs rw
-";
-
     #[test]
-    fn data_goes_in_reverse_order_and_pseudo_file_systems_stay() {
-        assert_eq!(
-            plan(MOUNTINFO),
-            ["/device", "/run/containerd/x/rootfs", "/var/lib/kubelet/pods/a b", "/var", "/system/state"]
-        );
-    }
-
-    #[test]
-    fn names_are_unescaped() {
-        assert_eq!(unescape("a\\134b\\011"), "a\\b\t");
-        assert_eq!(unescape("odd\\9\\"), "odd\\9\\");
-    }
-
-    #[test]
-    fn lines_of_another_shape_are_skipped() {
-        assert_eq!(plan("\n22 1 254:0\n"), Vec::<String>::new());
+    fn data_goes_and_pseudo_file_systems_stay() {
+        for target in ["/var", "/system/state", "/run/containerd/x/rootfs", "/device", "/var/lib/proc"] {
+            assert!(goes(target), "{target}");
+        }
+        for target in ["/", "/run", "/tmp", "/proc", "/dev", "/dev/pts", "/sys/fs/cgroup"] {
+            assert!(!goes(target), "{target}");
+        }
     }
 }
