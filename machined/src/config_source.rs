@@ -9,6 +9,8 @@ use std::{
 use config::{ConfigErrors, NodeConfig, TEXT_MAX_BYTES};
 use layout::{CONFIG_VOLUME_FILE, CONFIG_VOLUME_IMAGES, path::IMPORTED_IMAGES};
 
+use pki::{Bundle, BundleError};
+
 use crate::storage::{StorageError, replace_file};
 
 /// Generation that a volume's configuration becomes.
@@ -34,6 +36,15 @@ pub enum SourceError {
         /// Each error with its line.
         #[source]
         source: ConfigErrors,
+    },
+    /// Its CAs cannot be used.
+    #[error("the client CAs of {} are of no use", path.display())]
+    Cas {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: BundleError,
     },
     /// It cannot be kept.
     #[error("cannot keep the configuration")]
@@ -67,6 +78,8 @@ pub fn take_over(volume: &Path, state: &Path) -> Result<NodeConfig, SourceError>
     let path = volume.join(CONFIG_VOLUME_FILE);
     let text = read(&path)?;
     let config = parse(&path, &text)?;
+    // What is kept is final, so what could not serve is not kept.
+    Bundle::from_pem(&config.client_cas.concat()).map_err(|source| SourceError::Cas { path, source })?;
     let target = generation_path(state, FIRST_GENERATION);
     let folder = state.join("config/generations");
     fs::create_dir_all(&folder).map_err(|source| SourceError::Read { path: folder, source })?;
@@ -85,13 +98,19 @@ pub fn take_over_images(volume: &Path) -> Result<(), SourceError> {
     let error = |path: &Path, source| SourceError::Image { path: path.to_owned(), source };
     let to = Path::new(IMPORTED_IMAGES);
     fs::create_dir_all(to).map_err(|source| error(to, source))?;
-    for entry in fs::read_dir(&from).map_err(|source| error(&from, source))?.flatten() {
-        let target = to.join(entry.file_name());
+    for archive in archives(&from).map_err(|source| error(&from, source))? {
+        let target = to.join(archive.file_name().unwrap_or_default());
         if !target.exists() {
-            copy(&entry.path(), &target).map_err(|source| error(&entry.path(), source))?;
+            copy(&archive, &target).map_err(|source| error(&archive, source))?;
         }
     }
     Ok(())
+}
+
+fn archives(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
+    let is_archive = |path: &PathBuf| path.extension().is_some_and(|end| end == "tar") && path.is_file();
+    Ok(entries?.into_iter().filter(is_archive).collect())
 }
 
 /// In place only when whole.
@@ -123,10 +142,14 @@ fn parse(path: &Path, text: &str) -> Result<NodeConfig, SourceError> {
 
 #[cfg(test)]
 mod tests {
+    use pki::{Ca, SubjectName, Validity};
+
     use super::*;
 
-    const TEXT: &str =
-        "apiVersion: cairn.dev/v1alpha1\nkind: Api\nclientCAs: ['-----BEGIN CERTIFICATE-----']\n";
+    fn text(ca: &str) -> String {
+        let ca = ca.replace('\n', "\n    ");
+        format!("apiVersion: cairn.dev/v1alpha1\nkind: Api\nclientCAs:\n  - |\n    {ca}\n")
+    }
 
     #[test]
     fn a_volume_is_taken_over_whole_or_not_at_all() {
@@ -136,8 +159,25 @@ mod tests {
         fs::write(&file, "kind: Api\n").unwrap();
         assert!(matches!(take_over(volume.path(), state.path()), Err(SourceError::Refused { .. })));
         assert_eq!(kept(state.path()).unwrap(), None);
-        fs::write(&file, TEXT).unwrap();
+        fs::write(&file, text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).unwrap();
+        assert!(matches!(take_over(volume.path(), state.path()), Err(SourceError::Cas { .. })));
+        assert_eq!(kept(state.path()).unwrap(), None);
+        let ca = Ca::create(&SubjectName::parse("ca").unwrap(), Validity::UNLIMITED).unwrap();
+        fs::write(&file, text(&ca.bundle().to_pem())).unwrap();
         let taken = take_over(volume.path(), state.path()).unwrap();
         assert_eq!(kept(state.path()).unwrap(), Some(taken));
+    }
+
+    #[test]
+    fn only_archives_are_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["web.tar", "notes.txt", ".tar"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(folder.path().join("folder.tar")).unwrap();
+        assert_eq!(archives(folder.path()).unwrap(), [folder.path().join("web.tar")]);
+        let target = folder.path().join("copy.tar");
+        copy(&folder.path().join("web.tar"), &target).unwrap();
+        assert_eq!(fs::read(target).unwrap(), b"x");
     }
 }

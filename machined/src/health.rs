@@ -6,6 +6,19 @@ use std::{
     time::SystemTime,
 };
 
+/// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
+pub const CONDITIONS: [&str; 9] = [
+    "configuration",
+    "containerd",
+    "integrity",
+    "kubelet",
+    "network",
+    "pods",
+    "services",
+    "storage",
+    "watchdog",
+];
+
 /// How a condition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -31,8 +44,18 @@ pub struct Condition {
 }
 
 /// All conditions, by name.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Health(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        let health = Self(Arc::default());
+        for name in CONDITIONS {
+            health.set(name, Status::Progressing, "Starting", "nothing is known of it yet");
+        }
+        health
+    }
+}
 
 impl Health {
     /// Sets a condition. The time changes with status and reason only.
@@ -64,12 +87,20 @@ mod tests {
     #[test]
     fn the_time_is_that_of_the_last_change_of_reason() {
         let health = Health::default();
+        let network = || health.snapshot().into_iter().find(|(name, _)| *name == "network").unwrap().1;
         health.set("network", Status::Progressing, "NoLease", "1 s");
-        let first = health.snapshot()[0].1.since;
+        let first = network().since;
         health.set("network", Status::Progressing, "NoLease", "2 s");
-        assert_eq!(health.snapshot()[0].1.since, first);
-        assert_eq!(health.snapshot()[0].1.message, "2 s");
+        assert_eq!(network().since, first);
+        assert_eq!(network().message, "2 s");
         health.set("network", Status::Healthy, "Bound", "");
-        assert_eq!(health.snapshot()[0].1.status, Status::Healthy);
+        assert_eq!(network().status, Status::Healthy);
+    }
+
+    #[test]
+    fn what_nobody_has_spoken_of_is_not_healthy() {
+        let conditions = Health::default().snapshot();
+        assert_eq!(conditions.len(), CONDITIONS.len());
+        assert!(conditions.iter().all(|(_, condition)| condition.status == Status::Progressing));
     }
 }

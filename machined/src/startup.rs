@@ -3,6 +3,7 @@
 use std::{convert::Infallible, error::Error, fs, io, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
+use bootstate::{Provisioning, Record, Sha256};
 use config::NodeConfig;
 use control::Request;
 use layout::path;
@@ -54,6 +55,10 @@ enum FoundationError {
     Unconfigured,
     #[error("identity")]
     Identity(#[source] IdentityError),
+    #[error(
+        "the client CAs on STATE are not those that the node was provisioned with, so no API is served: flash the disk anew"
+    )]
+    TrustChanged,
 }
 
 /// What the API and all controllers stand on.
@@ -87,6 +92,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
         address: watch::Sender::new(None),
         health: Health::default(),
     });
+    context.health.set("configuration", Status::Healthy, "Loaded", "");
     let listener = api::listen().map_err(StartupError::Api)?;
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
@@ -143,8 +149,20 @@ fn foundation(release: &Release) -> Result<Foundation, FoundationError> {
         None => from_volume(&disk, state)?,
     };
     let identity = Identity::open(state, &config.client_cas, release).map_err(FoundationError::Identity)?;
+    let known = boot_state.record().map(Record::provisioning);
+    if !is_trusted(known, trust_anchors_sha256(&identity)) {
+        return Err(FoundationError::TrustChanged);
+    }
     identity.render().map_err(FoundationError::Identity)?;
     Ok(Foundation { disk, boot_state, config, identity })
+}
+
+/// Whether STATE holds the trust anchors that BOOTSTATE knows. A file system does not notice a flipped bit in them.
+fn is_trusted(known: Option<Provisioning>, found: Sha256) -> bool {
+    match known {
+        Some(Provisioning::Done { trust_anchors_sha256 }) => trust_anchors_sha256 == found,
+        Some(Provisioning::Never | Provisioning::Presumed) | None => true,
+    }
 }
 
 fn from_volume(disk: &SystemDisk, state: &Path) -> Result<NodeConfig, FoundationError> {
@@ -244,4 +262,19 @@ fn chain(error: &dyn Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_trust_anchors_than_the_provisioned_ones_are_refused() {
+        let provisioned = |trust_anchors_sha256| Some(Provisioning::Done { trust_anchors_sha256 });
+        assert!(is_trusted(provisioned([1; 32]), [1; 32]));
+        assert!(!is_trusted(provisioned([1; 32]), [2; 32]));
+        for unknown in [None, Some(Provisioning::Never), Some(Provisioning::Presumed)] {
+            assert!(is_trusted(unknown, [2; 32]));
+        }
+    }
 }

@@ -237,7 +237,7 @@ impl Spec for Image {
     };
 }
 
-/// Data that could not be read, or was not what was written; the id is `<device>`.
+/// A place that could not be read, or did not hold what was written; the id is `<source>-<device>-<place>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Corruption {
@@ -245,7 +245,7 @@ pub struct Corruption {
     pub device: String,
     /// "verity" (the content is not what was signed) or "io" (the device could not read or write).
     pub source: String,
-    /// Events seen in this boot.
+    /// Events at this place in this boot.
     pub events: u64,
     /// Block or sector of the last one, as the kernel counts it for this source.
     pub last_block: Option<u64>,

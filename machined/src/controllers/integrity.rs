@@ -1,11 +1,13 @@
 //! Damage that the kernel reports: verity's corrupted blocks and I/O errors, published and held against health.
 
+use std::collections::BTreeMap;
+
 use resource::spec::Corruption;
 
 use crate::{context::Context, health::Status, logs::kernel::Kmsg};
 
-/// Corrupt places that are published; a dying disk reports thousands.
-const CORRUPTIONS_MAX: usize = 64;
+/// Damaged places that are published; a dying disk reports thousands.
+const PLACES_MAX: usize = 64;
 
 /// Follows the kernel's messages for ever.
 pub async fn run(context: &Context) {
@@ -17,7 +19,7 @@ pub async fn run(context: &Context) {
             return;
         }
     };
-    let mut seen = 0;
+    let mut places = BTreeMap::new();
     loop {
         let record = match kmsg.next().await {
             Ok(record) => record,
@@ -26,18 +28,26 @@ pub async fn run(context: &Context) {
                 return;
             }
         };
-        if let Some((id, corruption)) = recognise(&record.message)
-            && seen < CORRUPTIONS_MAX
-        {
-            seen += 1;
-            let message = format!(
-                "{}: reads there fail, nothing damaged is served; reinstall or replace the disk",
-                corruption.message
-            );
-            context.store.put(&id, &corruption);
-            context.health.set("integrity", Status::Unhealthy, "DamageReported", message);
+        let Some((id, damage)) = recognise(&record.message) else { continue };
+        let message = format!(
+            "{}: reads there fail, nothing damaged is served; reinstall or replace the disk",
+            damage.message
+        );
+        context.health.set("integrity", Status::Unhealthy, "DamageReported", message);
+        if let Some(events) = count(&mut places, &id) {
+            context.store.put(&id, &Corruption { events, ..damage });
         }
     }
+}
+
+/// Events at this place so far; `None` when it is one place too many.
+fn count(places: &mut BTreeMap<String, u64>, id: &str) -> Option<u64> {
+    if !places.contains_key(id) && places.len() >= PLACES_MAX {
+        return None;
+    }
+    let events = places.entry(id.to_owned()).or_default();
+    *events += 1;
+    Some(*events)
 }
 
 /// `device-mapper: verity: 254:2: data block 7 is corrupted`, `I/O error, dev vda, sector 9 op …`,
@@ -80,5 +90,18 @@ mod tests {
         }
         assert_eq!(recognise("device-mapper: verity: sha256 using implementation sha256-ni"), None);
         assert_eq!(recognise("hello"), None);
+    }
+
+    #[test]
+    fn a_place_that_is_read_again_does_not_crowd_out_others() {
+        let mut places = BTreeMap::new();
+        for expected in 1..=PLACES_MAX as u64 + 1 {
+            assert_eq!(count(&mut places, "first"), Some(expected));
+        }
+        for place in 1..PLACES_MAX {
+            assert_eq!(count(&mut places, &place.to_string()), Some(1));
+        }
+        assert_eq!(count(&mut places, "one too many"), None);
+        assert_eq!(count(&mut places, "1"), Some(2));
     }
 }

@@ -4,6 +4,7 @@ mod address;
 mod integrity;
 mod services;
 mod storage;
+mod watchdog;
 
 use std::sync::Arc;
 
@@ -16,5 +17,6 @@ pub async fn run(context: Arc<Context>) {
         storage::run(&context),
         integrity::run(&context),
         address::run(&context),
+        watchdog::run(&context),
     );
 }

@@ -14,6 +14,8 @@ use crate::{
 
 /// After PID 1's connection broke, which it does only when PID 1 refuses or is replaced.
 const RETRY: Duration = Duration::from_secs(1);
+/// Memory changes without PID 1 taking notice.
+const REFRESH: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
 /// Publishes for ever.
@@ -30,14 +32,19 @@ async fn follow(context: &Context) -> Result<(), ControlClientError> {
     // The watch comes first: nothing is missed between it and the list.
     let changes = context.control.watch().await?;
     let mut failed = Vec::new();
-    if let Response::Services(all) = context.control.request(Request::List).await? {
-        for service in &all {
-            publish(context, service, &mut failed);
-        }
-    }
+    let mut refresh = tokio::time::interval(REFRESH);
     loop {
-        if let Response::Changed(service) = changes.receive().await? {
-            publish(context, &service, &mut failed);
+        tokio::select! {
+            change = changes.receive() => {
+                if let Response::Changed(service) = change? {
+                    publish(context, &service, &mut failed);
+                }
+            }
+            _ = refresh.tick() => {
+                if let Response::Services(all) = context.control.request(Request::List).await? {
+                    all.iter().for_each(|service| publish(context, service, &mut failed));
+                }
+            }
         }
     }
 }
