@@ -1,10 +1,131 @@
-//! Kubernetes.
+//! Kubernetes on one node: renders the configuration of containerd, the kubelet and CNI, has PID 1 start both, gives
+//! containerd its images and the kubelet its static pods, and publishes what they say.
+//!
+//! Everything rendered lies on /run and is made anew each boot. The node's address is no part of it: the kubelet
+//! finds it under the node's name in /etc/hosts, which the address controller keeps, so that neither a node without
+//! network has to wait nor a new lease restarts the kubelet. Start reading at [`run`].
 
-use std::sync::Arc;
+mod archive;
+mod condition;
+mod containerd;
+mod files;
+mod images;
+mod manifests;
+mod oci;
+mod pki;
+mod pod;
+mod pods;
+mod prepare;
+mod render;
+mod rpc;
+mod services;
 
-use crate::context::Context;
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
+
+use layout::path;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{context::Context, health::Status};
+
+/// Between attempts at what stands in the way of starting at all.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Runs for ever.
-pub async fn run(_context: Arc<Context>) {
-    std::future::pending().await
+pub async fn run(context: Arc<Context>) {
+    for name in [services::CONTAINERD, services::KUBELET, "images", "pods"] {
+        context.health.set(name, Status::Progressing, "WaitingForData", "waiting for DATA to be mounted");
+    }
+    let mut data_ready = context.data_ready.clone();
+    if data_ready.wait_for(|ready| *ready).await.is_err() {
+        // The sender ends only with the process.
+        return;
+    }
+    start(&context).await;
+    let (given, manifests) = watch::channel(None);
+    tokio::join!(
+        services::watch_containerd(&context),
+        services::watch_kubelet(&context),
+        pods::run(&context, manifests),
+        provide_work(&context, &given),
+    );
+}
+
+/// Renders, then starts containerd and the kubelet.
+async fn start(context: &Context) {
+    loop {
+        let hostname = context.node.hostname.clone();
+        let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&hostname)).await;
+        let error = match prepared {
+            Ok(Ok(())) => match services::start(&context.control).await {
+                Ok(()) => return,
+                Err(error) => error_chain(&error),
+            },
+            Ok(Err(error)) => error_chain(&error),
+            Err(error) => error_chain(&error),
+        };
+        context.health.set(services::KUBELET, Status::Unhealthy, "CannotStart", error);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Images, then pods: a pod whose image is not there yet would wait for the kubelet's back-off. Pods are given even
+/// when an import failed, since the image may be there or be pulled.
+async fn provide_work(context: &Context, given: &watch::Sender<Option<Instant>>) {
+    loop {
+        services::running(&context.store, services::CONTAINERD).await;
+        let again = import(context).await;
+        if given.borrow().is_none() {
+            give_pods(context, given).await;
+        }
+        if !again {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Imports images; returns whether it is worth another attempt.
+async fn import(context: &Context) -> bool {
+    let outcome = images::import(&context.store, Path::new(path::CONTAINERD)).await;
+    let (message, again) = match outcome {
+        Ok(images::Outcome { failed: 0, .. }) => {
+            context.health.set("images", Status::Healthy, "Imported", "");
+            return false;
+        }
+        Ok(outcome) => (
+            format!("{} given images are not imported; see `osctl get images`", outcome.failed),
+            outcome.transient > 0,
+        ),
+        Err(error) => (error_chain(&error), true),
+    };
+    context.health.set("images", Status::Unhealthy, "ImportFailed", message);
+    again
+}
+
+async fn give_pods(context: &Context, given: &watch::Sender<Option<Instant>>) {
+    let pods = context.config.static_pods.clone();
+    let written =
+        tokio::task::spawn_blocking(move || manifests::write(Path::new(path::MANIFESTS), &pods)).await;
+    let error = match written {
+        Ok(Ok(())) => {
+            context.health.set("pods", Status::Progressing, "PodsStarting", "waiting for the kubelet");
+            given.send_replace(Some(Instant::now()));
+            return;
+        }
+        Ok(Err(error)) => error_chain(&error),
+        Err(error) => error_chain(&error),
+    };
+    context.health.set("pods", Status::Unhealthy, "ManifestsNotWritten", error);
+}
+
+/// An error and its causes in one line.
+fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
 }

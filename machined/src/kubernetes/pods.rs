@@ -1,0 +1,96 @@
+//! Publishes pods as the kubelet reports them on its local socket: a watch, so an idle node stays idle.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+use tonic::{Status as RpcStatus, Streaming, transport::Endpoint};
+
+use super::{
+    condition, error_chain,
+    pod::Pods,
+    rpc::pods::{WatchPodsEvent, WatchPodsRequest, pods_client::PodsClient},
+};
+use crate::context::Context;
+
+/// The kubelet's PodsAPI (on by default since Kubernetes 1.37).
+const SOCKET: &str = "unix:/var/lib/kubelet/pods-api/pods-api";
+/// Between attempts to reach the kubelet: it is starting, or away.
+const RETRY: Duration = Duration::from_millis(500);
+/// For the kubelet to have a pod of whose manifest it was told. It looks every 20 s where inotify fails.
+const ACCEPTANCE: Duration = Duration::from_secs(45);
+
+/// Why pods are not watched.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error("cannot connect to the kubelet")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("the kubelet does not report pods")]
+    Watch(#[source] RpcStatus),
+    #[error("the kubelet reports a pod that cannot be read")]
+    Decode(#[source] prost::DecodeError),
+    #[error("the kubelet ended the watch")]
+    Ended,
+}
+
+/// Publishes for ever. `manifests` carries the time at which the static pods were given to the kubelet.
+pub async fn run(context: &Context, mut manifests: watch::Receiver<Option<Instant>>) {
+    loop {
+        if let Err(error) = follow(context, &mut manifests).await {
+            tracing::debug!(error = error_chain(&error), "pods are not watched");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow(
+    context: &Context,
+    manifests: &mut watch::Receiver<Option<Instant>>,
+) -> Result<(), WatchError> {
+    let mut events = watch_pods().await?;
+    let mut pods = Pods::default();
+    let mut complete = false;
+    loop {
+        let given = *manifests.borrow_and_update();
+        let deadline = given.map(|given| given + ACCEPTANCE).filter(|deadline| *deadline > Instant::now());
+        tokio::select! {
+            event = events.message() => {
+                let event = event.map_err(WatchError::Watch)?.ok_or(WatchError::Ended)?;
+                complete = pods.apply(&event).map_err(WatchError::Decode)?;
+                if complete {
+                    context.store.replace_all(pods.all().into_iter().map(|pod| (condition::id(&pod), pod)));
+                }
+            }
+            () = until(deadline) => {}
+            changed = manifests.changed() => if changed.is_err() { return Err(WatchError::Ended) },
+        }
+        if complete {
+            judge(context, &pods, *manifests.borrow());
+        }
+    }
+}
+
+async fn watch_pods() -> Result<Streaming<WatchPodsEvent>, WatchError> {
+    let channel = Endpoint::from_static(SOCKET).connect().await.map_err(WatchError::Connect)?;
+    let response = PodsClient::new(channel).watch_pods(WatchPodsRequest {}).await;
+    Ok(response.map_err(WatchError::Watch)?.into_inner())
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn judge(context: &Context, pods: &Pods, given: Option<Instant>) {
+    let pods = pods.all();
+    let overdue = given.is_some_and(|given| given.elapsed() >= ACCEPTANCE);
+    let configured = context.config.static_pods.iter();
+    let configured = configured.map(|pod| (pod.namespace.as_str(), pod.name.as_str()));
+    let missing = condition::missing(configured, &context.node.hostname, &pods);
+    let verdict = match (missing.is_empty(), overdue) {
+        (false, false) => condition::waiting(&missing),
+        (false, true) | (true, _) => condition::pods(&pods, &missing),
+    };
+    context.health.set("pods", verdict.status, verdict.reason, verdict.message);
+}

@@ -1,0 +1,237 @@
+//! Configuration of containerd, the kubelet and CNI, as text. Pure: what depends on the node is an argument.
+
+use layout::path;
+use serde_json::{Value, json};
+
+/// Holds the namespaces of each pod.
+pub const PAUSE_IMAGE: &str = "localhost/cairn/pause:1";
+/// Certificates of the kubelet's own API.
+pub const KUBELET_PKI: &str = "/run/cairn/kubernetes/pki";
+/// Per-registry configuration (hosts.toml) for containerd.
+pub const REGISTRIES: &str = "/run/cairn/containerd/certs.d";
+/// Addresses of pods.
+pub const POD_CIDR: &str = "10.244.0.0/24";
+/// Where the kubelet says whether it is well.
+pub const KUBELET_HEALTH_PORT: u16 = 10248;
+
+/// Which address has which pod. Not on DATA: no sandbox outlives a boot, but after a power cut its reservation would,
+/// and nobody would ever return it.
+const POD_ADDRESSES: &str = "/run/cairn/cni/networks";
+/// Cgroup of the shims; PID 1 makes it.
+const SHIM_CGROUP: &str = "/podruntime/shims";
+
+/// containerd's plugins that nothing here uses, each of which would cost memory, a probe at start or a folder below
+/// the read-only /opt.
+const UNUSED_PLUGINS: [&str; 7] = [
+    "io.containerd.differ.v1.erofs",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.monitor.container.v1.restart",
+    "io.containerd.mount-handler.v1.erofs",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.erofs",
+    "io.containerd.snapshotter.v1.native",
+];
+
+/// containerd's and the kubelet's heaps are small beside what they touch once at start; a tighter collector gives that
+/// back and costs little, as both allocate little when idle. No GOMEMLIMIT: a limit below what many pods need would
+/// make them collect without end instead of growing.
+pub const GO_ENVIRONMENT: [(&str, &str); 1] = [("GOGC", "50")];
+
+/// containerd's config.toml.
+pub fn containerd() -> String {
+    let disabled: Vec<String> = UNUSED_PLUGINS.iter().map(|name| format!("'{name}'")).collect();
+    format!(
+        "version = 4
+root = '/var/lib/containerd'
+state = '/run/containerd'
+imports = []
+disabled_plugins = [{disabled}]
+
+[plugins.'io.containerd.server.v1.grpc']
+  address = '{socket}'
+
+[plugins.'io.containerd.nri.v1.nri']
+  disable = true
+
+# Power cuts: a layer is on the disk before the record that says so.
+[plugins.'io.containerd.service.v1.diff-service']
+  sync_fs = true
+
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = 'overlayfs'
+  image_pull_with_sync_fs = true
+  # Each collection walks the writable layer of every container.
+  stats_collect_period = 60
+  [plugins.'io.containerd.cri.v1.images'.pinned_images]
+    sandbox = '{PAUSE_IMAGE}'
+  [plugins.'io.containerd.cri.v1.images'.registry]
+    config_path = '{REGISTRIES}'
+
+[plugins.'io.containerd.cri.v1.runtime']
+  cdi_spec_dirs = ['/run/cdi']
+  [plugins.'io.containerd.cri.v1.runtime'.cni]
+    bin_dirs = ['/opt/cni/bin', '{cni_bin}']
+    conf_dir = '{cni_config}'
+    use_internal_loopback = true
+  [plugins.'io.containerd.cri.v1.runtime'.containerd]
+    # The name of the built-in default, so that there is no second runtime with a program that is not here.
+    default_runtime_name = 'runc'
+    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+      runtime_type = 'io.containerd.runc.v2'
+      [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+        BinaryName = '{crun}'
+        SystemdCgroup = false
+        ShimCgroup = '{SHIM_CGROUP}'
+",
+        disabled = disabled.join(", "),
+        socket = path::CONTAINERD,
+        cni_bin = path::CNI_BIN,
+        cni_config = path::CNI_CONFIG,
+        crun = path::CRUN,
+    )
+}
+
+/// KubeletConfiguration of a node without an API server, as JSON (which is YAML).
+pub fn kubelet() -> String {
+    let config = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "staticPodPath": path::MANIFESTS,
+        "podCIDR": POD_CIDR,
+        "registerNode": false,
+        "containerRuntimeEndpoint": format!("unix://{}", path::CONTAINERD),
+        "resolvConf": format!("{}/resolv.conf", path::RUN_ETC),
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": "/",
+        "failSwapOn": false,
+        "protectKernelDefaults": false,
+        "makeIPTablesUtilChains": false,
+        "seccompDefault": true,
+        "podPidsLimit": 4096,
+        "shutdownGracePeriod": "0s",
+        "shutdownGracePeriodCriticalPods": "0s",
+    });
+    format!("{:#}\n", merge([config, kubelet_api(), kubelet_resources()]))
+}
+
+/// Its API: on loopback, for holders of a certificate of a CA that issues none.
+fn kubelet_api() -> Value {
+    let file = |name: &str| format!("{KUBELET_PKI}/{name}");
+    json!({
+        "enableServer": true,
+        "address": "127.0.0.1",
+        "port": 10250,
+        "readOnlyPort": 0,
+        "healthzBindAddress": "127.0.0.1",
+        "healthzPort": KUBELET_HEALTH_PORT,
+        "enableDebuggingHandlers": false,
+        "enableProfilingHandler": false,
+        "enableDebugFlagsHandler": false,
+        "enableSystemLogHandler": false,
+        "tlsCertFile": file("server.crt"),
+        "tlsPrivateKeyFile": file("server.key"),
+        "tlsMinVersion": "VersionTLS13",
+        "authentication": {
+            "anonymous": {"enabled": false},
+            // Needs an API server.
+            "webhook": {"enabled": false},
+            "x509": {"clientCAFile": file("ca.crt")},
+        },
+        "authorization": {"mode": "AlwaysAllow"},
+    })
+}
+
+/// Who may use how much. Pods are bounded as a whole; the daemons are not, so that no limit of theirs kills them.
+fn kubelet_resources() -> Value {
+    json!({
+        "enforceNodeAllocatable": ["pods"],
+        // containerd, the kubelet, a few shims and ours.
+        "systemReserved": {"memory": "192Mi"},
+        "evictionHard": {"pid.available": "5%"},
+        "mergeDefaultEvictionSettings": true,
+        "imageGCHighThresholdPercent": 85,
+        "imageGCLowThresholdPercent": 80,
+        // By age an offline node would lose what it cannot get again.
+        "imageMaximumGCAge": "0s",
+        "containerLogMaxSize": "10Mi",
+        "containerLogMaxFiles": 3,
+    })
+}
+
+fn merge(parts: impl IntoIterator<Item = Value>) -> Value {
+    let fields = parts.into_iter().filter_map(|part| match part {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    });
+    Value::Object(fields.flatten().collect())
+}
+
+/// The CNI configuration list of the pod network.
+pub fn cni() -> String {
+    let config = json!({
+        "cniVersion": "1.0.0",
+        "name": "cairn",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cairn0",
+                "isGateway": true,
+                "ipMasq": true,
+                "ipMasqBackend": "nftables",
+                "hairpinMode": true,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": POD_ADDRESSES,
+                    "ranges": [[{"subnet": POD_CIDR}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": true}},
+        ],
+    });
+    format!("{config:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containerd_runs_crun_outside_of_its_own_cgroup() {
+        let text = containerd();
+        for line in [
+            "version = 4",
+            "disabled_plugins = ['io.containerd.differ.v1.erofs', 'io.containerd.internal.v1.opt', ",
+            "sandbox = 'localhost/cairn/pause:1'",
+            "BinaryName = '/usr/bin/crun'",
+            "ShimCgroup = '/podruntime/shims'",
+            "image_pull_with_sync_fs = true",
+            "bin_dirs = ['/opt/cni/bin', '/usr/libexec/cni']",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_kubelet_listens_on_loopback_only_and_lets_nobody_in_unknown() {
+        let config: Value = serde_json::from_str(&kubelet()).unwrap();
+        assert_eq!(config["address"], "127.0.0.1");
+        assert_eq!(config["healthzBindAddress"], "127.0.0.1");
+        assert_eq!(config["readOnlyPort"], 0);
+        assert_eq!(config["authentication"]["anonymous"]["enabled"], false);
+        assert_eq!(config["authentication"]["x509"]["clientCAFile"], "/run/cairn/kubernetes/pki/ca.crt");
+        assert_eq!(config["staticPodPath"], path::MANIFESTS);
+        // Without the merge, naming one eviction signal would switch the default ones off.
+        assert_eq!(config["mergeDefaultEvictionSettings"], true);
+    }
+
+    #[test]
+    fn addresses_of_pods_do_not_outlive_the_boot() {
+        let config: Value = serde_json::from_str(&cni()).unwrap();
+        let ipam = &config["plugins"][0]["ipam"];
+        assert!(ipam["dataDir"].as_str().unwrap().starts_with("/run/"));
+        assert_eq!(ipam["ranges"][0][0]["subnet"], POD_CIDR);
+        assert_eq!(config["plugins"][1]["capabilities"]["portMappings"], true);
+    }
+}
