@@ -20,6 +20,9 @@ const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// 2026-11-24: no node believes a clock that says less. Raised with each release.
+const TIME_FLOOR_S: u64 = 1_795_478_400;
+
 /// Versions of what is inside.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -43,7 +46,7 @@ impl Release {
         format!(
             "NAME=\"Cairn OS\"\nID=cairn\nVERSION=\"{version}\"\nVERSION_ID={version}\nPRETTY_NAME=\"Cairn OS {version}\"\n\
              {variant}CAIRN_VERSION={version}\nCAIRN_KUBERNETES_VERSION={kubernetes}\n\
-             CAIRN_CONTAINERD_VERSION={containerd}\nCAIRN_KERNEL_VERSION={kernel}\n"
+             CAIRN_CONTAINERD_VERSION={containerd}\nCAIRN_KERNEL_VERSION={kernel}\nCAIRN_TIME_FLOOR={TIME_FLOOR_S}\n"
         )
     }
 }

@@ -13,7 +13,7 @@ mod filesystem;
 mod inventory;
 mod kernel;
 #[cfg(test)]
-mod scratch;
+pub mod scratch;
 mod system;
 mod table;
 mod volume_label;
