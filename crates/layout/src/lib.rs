@@ -115,7 +115,7 @@ pub const EFI_VARIABLE_DISK_ID: &str = "CairnDiskId";
 pub const EFI_VARIABLE_BOOT: &str = "CairnBoot";
 
 /// Label of the volume that carries the first configuration.
-pub const CONFIG_VOLUME_LABEL: &str = "CAIRN-CONFIG";
+pub const CONFIG_VOLUME_LABEL: &str = "CAIRNCONFIG";
 /// Configuration file at the top of that volume.
 pub const CONFIG_VOLUME_FILE: &str = "machine.yaml";
 /// Directory of that volume with images (OCI layouts as tar archives) to import.

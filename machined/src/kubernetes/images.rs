@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use layout::path;
 use resource::spec;
 
 use super::{
@@ -57,9 +56,15 @@ pub struct Outcome {
     pub transient: u32,
 }
 
-/// Imports all archives into the containerd behind `socket`. What fails is published and does not hold up the others.
-pub async fn import(store: &Store, socket: &Path) -> Result<Outcome, ContainerdError> {
-    let archives = tokio::task::spawn_blocking(archives).await.map_err(ContainerdError::Task)?;
+/// Imports the archives of these folders into the containerd behind `socket`. What fails is published and does not
+/// hold up the others.
+pub async fn import(
+    store: &Store,
+    socket: &Path,
+    folders: &'static [&'static str],
+) -> Result<Outcome, ContainerdError> {
+    let archives =
+        tokio::task::spawn_blocking(|| archives(folders)).await.map_err(ContainerdError::Task)?;
     let containerd = Containerd::connect(socket).await?;
     containerd.begin().await?;
     let mut outcome = Outcome::default();
@@ -70,10 +75,10 @@ pub async fn import(store: &Store, socket: &Path) -> Result<Outcome, ContainerdE
     Ok(outcome)
 }
 
-/// All archives, those of the OS first. A directory that is not there has none.
-fn archives() -> Vec<PathBuf> {
+/// All archives in order. A folder that is not there has none.
+fn archives(folders: &[&str]) -> Vec<PathBuf> {
     let mut archives = Vec::new();
-    for folder in [path::PRELOADED_IMAGES, path::IMPORTED_IMAGES] {
+    for folder in folders {
         match tar_files(Path::new(folder)) {
             Ok(files) => archives.extend(files),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -173,3 +178,28 @@ fn publish(store: &Store, id: &str, archive: &str, outcome: Result<&str, &Import
         },
     );
 }
+
+#[cfg(test)]
+mod adhoc {
+    use super::*;
+    #[tokio::test]
+    #[ignore]
+    async fn real() {
+        let store = Store::default();
+        for _ in 0..2 {
+            let started = std::time::Instant::now();
+            let outcome = import(&store, Path::new("/tmp/proto/ctd/c.sock"), &["/tmp/proto/archives", "/tmp/proto/none"]).await;
+            println!("{outcome:?} {:?}", started.elapsed());
+            store.read(|s| s.list(&<spec::Image as resource::Spec>::KIND).for_each(|r| println!("{} {}", r.id, r.spec)));
+        }
+    }
+    #[test]
+    #[ignore]
+    fn configs() {
+        println!("=====\n{}=====\n{}=====\n{}", super::super::render::containerd(), super::super::render::kubelet(), super::super::render::cni());
+    }
+}
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

@@ -30,6 +30,9 @@ use crate::{context::Context, health::Status};
 /// Between attempts at what stands in the way of starting at all.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Archives of images, those of the OS first.
+const IMAGE_FOLDERS: [&str; 2] = [path::PRELOADED_IMAGES, path::IMPORTED_IMAGES];
+
 /// Runs for ever.
 pub async fn run(context: Arc<Context>) {
     for name in [services::CONTAINERD, services::KUBELET, "images", "pods"] {
@@ -86,7 +89,7 @@ async fn provide_work(context: &Context, given: &watch::Sender<Option<Instant>>)
 
 /// Imports images; returns whether it is worth another attempt.
 async fn import(context: &Context) -> bool {
-    let outcome = images::import(&context.store, Path::new(path::CONTAINERD)).await;
+    let outcome = images::import(&context.store, Path::new(path::CONTAINERD), &IMAGE_FOLDERS).await;
     let (message, again) = match outcome {
         Ok(images::Outcome { failed: 0, .. }) => {
             context.health.set("images", Status::Healthy, "Imported", "");

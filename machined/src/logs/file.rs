@@ -44,7 +44,10 @@ pub async fn send(
     if !send_beginning(&mut file, &older, selection, &mut filter, sender).await.map_err(error)? {
         return Ok(());
     }
-    while selection.follow {
+    if !selection.follow {
+        return Ok(());
+    }
+    loop {
         if !await_change(&changes, sender).await.map_err(error)? {
             return Ok(());
         }
@@ -58,7 +61,6 @@ pub async fn send(
             file = newer;
         }
     }
-    Ok(())
 }
 
 /// What is there already; false when the client is gone.

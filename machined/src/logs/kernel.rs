@@ -49,7 +49,10 @@ pub async fn send(selection: Selection, sender: &Sender<Record>) -> Result<(), L
             return Ok(());
         }
     }
-    while selection.follow {
+    if !selection.follow {
+        return Ok(());
+    }
+    loop {
         let record = tokio::select! {
             () = sender.closed() => return Ok(()),
             record = kmsg.next() => record.map_err(error)?,
@@ -58,7 +61,6 @@ pub async fn send(selection: Selection, sender: &Sender<Record>) -> Result<(), L
             return Ok(());
         }
     }
-    Ok(())
 }
 
 /// The kernel's ring, read record by record: like a pipe whose every read is one record.

@@ -1,10 +1,61 @@
-//! The network.
+//! The network: links come up, the first with carrier gets a DHCPv4 lease, and all is published.
+//!
+//! `controller.rs` is the loop. It observes (`netlink.rs`, `sysfs.rs`; `monitor.rs` tells when to look again), decides
+//! (`plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplink.rs`). It never touches addresses
+//! and routes that carry another protocol number than ours, and sleeps until the kernel, a server or a timer calls.
 
+mod condition;
+mod controller;
+mod datagram;
+mod dhcp_socket;
+mod error;
+mod execute;
+mod lease_store;
+mod monitor;
+mod netlink;
+mod observation;
+mod plan;
+mod publish;
+mod resolv;
+mod sysfs;
+mod uplink;
+
+#[cfg(test)]
+mod namespace_tests;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::context::Context;
+use crate::health::Health;
+use crate::store::Store;
+use controller::Controller;
+use sysfs::Sysfs;
+
+/// What the network controller touches.
+struct Environment {
+    store: Store,
+    health: Health,
+    address: watch::Sender<Option<IpAddr>>,
+    hostname: Option<String>,
+    sysfs: Sysfs,
+    leases: PathBuf,
+    resolv_conf: PathBuf,
+}
 
 /// Runs for ever.
-pub async fn run(_context: Arc<Context>) {
-    std::future::pending().await
+pub async fn run(context: Arc<Context>) {
+    let environment = Environment {
+        store: context.store.clone(),
+        health: context.health.clone(),
+        address: context.address.clone(),
+        hostname: Some(context.node.hostname.clone()),
+        sysfs: Sysfs::default(),
+        leases: Path::new(layout::path::STATE).join("network/leases"),
+        resolv_conf: Path::new(layout::path::RUN_ETC).join("resolv.conf"),
+    };
+    Controller::new(environment).run().await;
 }

@@ -93,11 +93,11 @@ mod tests {
 
     #[test]
     fn labels_are_found() {
-        let fat32 = label(&[(82, b"FAT32   "), (71, b"CAIRN-CONFI"), (510, &[0x55, 0xaa])]).unwrap();
-        assert_eq!(fat32, VolumeLabel::Fat("CAIRN-CONFI".into()));
+        let fat32 = label(&[(82, b"FAT32   "), (71, b"CAIRNCONFIG"), (510, &[0x55, 0xaa])]).unwrap();
+        assert_eq!(fat32, VolumeLabel::Fat("CAIRNCONFIG".into()));
         let fat16 = label(&[(54, b"FAT16   "), (43, b"cairn-confi"), (510, &[0x55, 0xaa])]).unwrap();
-        let iso = label(&[(32768, b"\x01CD001\x01"), (32808, b"CAIRN-CONFIG                    ")]).unwrap();
-        assert_eq!(iso, VolumeLabel::Iso9660("CAIRN-CONFIG".into()));
+        let iso = label(&[(32768, b"\x01CD001\x01"), (32808, b"CAIRNCONFIG                    ")]).unwrap();
+        assert_eq!(iso, VolumeLabel::Iso9660("CAIRNCONFIG".into()));
         assert!([fat32, fat16, iso].iter().all(|label| label.matches(layout::CONFIG_VOLUME_LABEL)));
     }
 
@@ -105,8 +105,8 @@ mod tests {
     fn others_are_not() {
         let other = label(&[(54, b"FAT12   "), (43, b"NO NAME    "), (510, &[0x55, 0xaa])]).unwrap();
         assert!(!other.matches(layout::CONFIG_VOLUME_LABEL));
-        assert_eq!(label(&[(82, b"FAT32   "), (71, b"CAIRN-CONFI")]), None);
-        assert_eq!(label(&[(32768, b"\x02CD001\x01"), (32808, b"CAIRN-CONFIG")]), None);
+        assert_eq!(label(&[(82, b"FAT32   "), (71, b"CAIRNCONFIG")]), None);
+        assert_eq!(label(&[(32768, b"\x02CD001\x01"), (32808, b"CAIRNCONFIG")]), None);
         assert_eq!(label(&[]), None);
     }
 }
