@@ -58,13 +58,10 @@ pub struct Outcome {
 
 /// Imports the archives of these folders into the containerd behind `socket`. What fails is published and does not
 /// hold up the others.
-pub async fn import(
-    store: &Store,
-    socket: &Path,
-    folders: &'static [&'static str],
-) -> Result<Outcome, ContainerdError> {
+pub async fn import(store: &Store, socket: &Path, folders: &[&str]) -> Result<Outcome, ContainerdError> {
+    let folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
     let archives =
-        tokio::task::spawn_blocking(|| archives(folders)).await.map_err(ContainerdError::Task)?;
+        tokio::task::spawn_blocking(move || archives(&folders)).await.map_err(ContainerdError::Task)?;
     let containerd = Containerd::connect(socket).await?;
     containerd.begin().await?;
     let mut outcome = Outcome::default();
@@ -76,13 +73,13 @@ pub async fn import(
 }
 
 /// All archives in order. A folder that is not there has none.
-fn archives(folders: &[&str]) -> Vec<PathBuf> {
+fn archives(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut archives = Vec::new();
     for folder in folders {
-        match tar_files(Path::new(folder)) {
+        match tar_files(folder) {
             Ok(files) => archives.extend(files),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::error!(%error, folder, "images cannot be listed"),
+            Err(error) => tracing::error!(%error, folder = %folder.display(), "images cannot be listed"),
         }
     }
     archives
@@ -177,27 +174,6 @@ fn publish(store: &Store, id: &str, archive: &str, outcome: Result<&str, &Import
             message,
         },
     );
-}
-
-#[cfg(test)]
-mod adhoc {
-    use super::*;
-    #[tokio::test]
-    #[ignore]
-    async fn real() {
-        let store = Store::default();
-        for _ in 0..2 {
-            let started = std::time::Instant::now();
-            let outcome = import(&store, Path::new("/tmp/proto/ctd/c.sock"), &["/tmp/proto/archives", "/tmp/proto/none"]).await;
-            println!("{outcome:?} {:?}", started.elapsed());
-            store.read(|s| s.list(&<spec::Image as resource::Spec>::KIND).for_each(|r| println!("{} {}", r.id, r.spec)));
-        }
-    }
-    #[test]
-    #[ignore]
-    fn configs() {
-        println!("=====\n{}=====\n{}=====\n{}", super::super::render::containerd(), super::super::render::kubelet(), super::super::render::cni());
-    }
 }
 
 #[cfg(test)]

@@ -1,117 +1,285 @@
-//! Against a real containerd with the rendered configuration, its paths moved into a temporary directory.
+//! The import against a containerd of memory.
 
 use std::{
-    process::{Child, Command, Stdio},
-    time::Instant,
+    collections::{HashMap, HashSet},
+    fs,
+    io::{Seek as _, SeekFrom, Write as _},
+    pin::Pin,
+    sync::{Mutex, MutexGuard},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use resource::Spec as _;
+use tokio::net::UnixListener;
+use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use super::{super::archive::tests::example, *};
-use crate::kubernetes::render;
+use super::{
+    super::{
+        archive::tests::example,
+        rpc::{
+            content::{
+                InfoRequest, InfoResponse, WriteAction, WriteContentRequest, WriteContentResponse,
+                content_server::{Content, ContentServer},
+            },
+            cri::{
+                ImageStatusRequest, ImageStatusResponse,
+                image_service_server::{ImageService, ImageServiceServer},
+            },
+            images::{
+                CreateImageRequest, CreateImageResponse, GetImageRequest, GetImageResponse, Image,
+                UpdateImageRequest, UpdateImageResponse,
+                images_server::{Images, ImagesServer},
+            },
+            leases::{
+                AddResourceRequest, CreateRequest, CreateResponse, DeleteRequest,
+                leases_server::{Leases, LeasesServer},
+            },
+        },
+    },
+    *,
+};
 
-const START_MAX: Duration = Duration::from_secs(60);
-const NAME: &str = "localhost/cairn/example:1";
-
-struct Daemon {
-    process: Child,
-    folder: tempfile::TempDir,
+fn empty<T: Default>() -> Response<T> {
+    Response::new(T::default())
 }
 
-impl Daemon {
-    async fn start() -> Self {
-        let program = std::env::var_os("CAIRN_TEST_CONTAINERD").expect("CAIRN_TEST_CONTAINERD names containerd");
-        let folder = tempfile::tempdir().unwrap();
-        let moved = |path: &str| format!("{}{path}", folder.path().display());
-        let config = render::containerd()
-            .replace("'/run/", &format!("'{}", moved("/run/")))
-            .replace("'/var/lib/", &format!("'{}", moved("/var/lib/")));
-        let file = folder.path().join("config.toml");
-        fs::write(&file, config).unwrap();
-        let process = Command::new(program)
-            .arg("--config")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let daemon = Self { process, folder };
-        daemon.answers().await;
-        daemon
+#[derive(Default)]
+struct State {
+    blobs: HashMap<String, (Vec<u8>, HashMap<String, String>)>,
+    images: HashMap<String, Image>,
+    leased: Option<HashSet<String>>,
+    writes: u32,
+    /// Questions that the CRI answers with "unknown" still.
+    cri_blind: u32,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
     }
 
-    /// Waits until it answers: tries again as machined does.
-    async fn answers(&self) {
-        let begin = Instant::now();
-        while Containerd::connect(&self.socket()).await.is_err() {
-            assert!(begin.elapsed() < START_MAX, "containerd does not answer:\n{}", self.log());
-            tokio::time::sleep(NOTICE_POLL).await;
+    /// The state, after a look at what must be in every request.
+    fn asked<T>(&self, request: &Request<T>) -> MutexGuard<'_, State> {
+        let metadata = request.metadata();
+        assert_eq!(metadata.get("containerd-namespace").unwrap(), "k8s.io");
+        assert_eq!(metadata.get("containerd-lease").unwrap(), "cairn-import");
+        self.state()
+    }
+
+    fn serve(&self, socket: &Path) {
+        let incoming = UnixListenerStream::new(UnixListener::bind(socket).unwrap());
+        let server = Server::builder()
+            .add_service(ContentServer::new(self.clone()))
+            .add_service(ImagesServer::new(self.clone()))
+            .add_service(LeasesServer::new(self.clone()))
+            .add_service(ImageServiceServer::new(self.clone()))
+            .serve_with_incoming(incoming);
+        tokio::spawn(server);
+    }
+
+    fn receive(
+        &self,
+        content: &mut Vec<u8>,
+        request: WriteContentRequest,
+    ) -> Result<WriteContentResponse, Status> {
+        assert_eq!(request.offset, content.len() as i64);
+        assert!(request.data.len() <= 256 << 10);
+        content.extend(request.data);
+        if request.action == i32::from(WriteAction::Commit) {
+            let found = format!("sha256:{}", hex::encode(digest(&SHA256, content)));
+            if found != request.expected || request.total != content.len() as i64 {
+                return Err(Status::failed_precondition("unexpected commit digest"));
+            }
+            let mut state = self.state();
+            assert!(state.leased.as_ref().unwrap().contains(&found), "would be collected");
+            state.writes += 1;
+            state.blobs.insert(found, (std::mem::take(content), request.labels));
         }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join(path::CONTAINERD.trim_start_matches('/'))
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    fn archive(&self, file: &str, layer: &[u8]) -> PathBuf {
-        let path = self.folder.path().join(file);
-        example(&path, NAME, layer);
-        path
-    }
-
-    async fn import(&self, archive: &Path) -> (Outcome, spec::Image) {
-        let store = Store::default();
-        let outcome = import_all(&store, &self.socket(), vec![archive.to_owned()]).await;
-        let outcome = outcome.unwrap_or_else(|error| panic!("{}\n{}", error_chain(&error), self.log()));
-        let image = store.read(|store| store.get(&spec::Image::KIND, NAME).map(|image| image.spec.clone()));
-        (outcome, serde_json::from_value(image.unwrap()).unwrap())
+        Ok(WriteContentResponse::default())
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _reaped = self.process.wait();
+#[tonic::async_trait]
+impl Content for Fake {
+    async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        let state = self.asked(&request);
+        let found = state.blobs.contains_key(&request.get_ref().digest);
+        found.then(empty).ok_or_else(|| Status::not_found("content"))
+    }
+
+    type WriteStream = Pin<Box<dyn Stream<Item = Result<WriteContentResponse, Status>> + Send>>;
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteContentRequest>>,
+    ) -> Result<Response<Self::WriteStream>, Status> {
+        drop(self.asked(&request));
+        let fake = self.clone();
+        let mut content = Vec::new();
+        let answers = request.into_inner().map(move |request| fake.receive(&mut content, request?));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
-/// A layer that is a tar archive of more than two messages.
-fn layer(content: u8) -> Vec<u8> {
-    let content = vec![content; 600_000];
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "file", content.as_slice()).unwrap();
-    builder.into_inner().unwrap()
+#[tonic::async_trait]
+impl Images for Fake {
+    async fn get(&self, request: Request<GetImageRequest>) -> Result<Response<GetImageResponse>, Status> {
+        let image = self.asked(&request).images.get(&request.get_ref().name).cloned();
+        image
+            .map(|image| Response::new(GetImageResponse { image: Some(image) }))
+            .ok_or_else(|| Status::not_found(""))
+    }
+
+    async fn create(
+        &self,
+        request: Request<CreateImageRequest>,
+    ) -> Result<Response<CreateImageResponse>, Status> {
+        let mut state = self.asked(&request);
+        let image = request.into_inner().image.unwrap();
+        if state.images.contains_key(&image.name) {
+            return Err(Status::already_exists(""));
+        }
+        state.images.insert(image.name.clone(), image);
+        Ok(empty())
+    }
+
+    async fn update(
+        &self,
+        request: Request<UpdateImageRequest>,
+    ) -> Result<Response<UpdateImageResponse>, Status> {
+        let mut state = self.asked(&request);
+        let UpdateImageRequest { image, update_mask } = request.into_inner();
+        assert_eq!(update_mask.unwrap().paths, ["target", "labels.io.cri-containerd.pinned"]);
+        let image = image.unwrap();
+        state.images.insert(image.name.clone(), image);
+        Ok(empty())
+    }
+}
+
+#[tonic::async_trait]
+impl Leases for Fake {
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
+        let mut state = self.asked(&request);
+        if state.leased.is_some() {
+            return Err(Status::already_exists(""));
+        }
+        state.leased = Some(HashSet::new());
+        Ok(empty())
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
+        self.asked(&request).leased.take().map(|_| Response::new(())).ok_or_else(|| Status::not_found(""))
+    }
+
+    async fn add_resource(&self, request: Request<AddResourceRequest>) -> Result<Response<()>, Status> {
+        let mut state = self.asked(&request);
+        let resource = request.into_inner().resource.unwrap();
+        assert_eq!(resource.r#type, "content");
+        state.leased.as_mut().unwrap().insert(resource.id);
+        Ok(Response::new(()))
+    }
+}
+
+#[tonic::async_trait]
+impl ImageService for Fake {
+    async fn image_status(
+        &self,
+        request: Request<ImageStatusRequest>,
+    ) -> Result<Response<ImageStatusResponse>, Status> {
+        let mut state = self.state();
+        let name = request.into_inner().image.unwrap().image;
+        let known = state.images.contains_key(&name) && state.cri_blind == 0;
+        state.cri_blind = state.cri_blind.saturating_sub(1);
+        Ok(Response::new(ImageStatusResponse { image: known.then(Default::default) }))
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    fake: Fake,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench =
+            Self { folder: tempfile::tempdir().unwrap(), fake: Fake::default(), store: Store::default() };
+        bench.fake.serve(&bench.folder.path().join("socket"));
+        bench
+    }
+
+    fn archive(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn import(&self) -> Outcome {
+        let folder = self.folder.path().to_str().unwrap().to_owned();
+        let absent = format!("{folder}/absent");
+        import(&self.store, &self.archive("socket"), &[&folder, &absent]).await.unwrap()
+    }
+
+    fn published(&self, id: &str) -> spec::Image {
+        let resource = self.store.read(|store| store.get(&spec::Image::KIND, id)).unwrap();
+        serde_json::from_value(resource.spec.clone()).unwrap()
+    }
 }
 
 #[tokio::test]
-#[ignore = "needs root and CAIRN_TEST_CONTAINERD"]
-async fn containerd_takes_the_configuration_and_the_images() {
-    let daemon = Daemon::start().await;
-    let one = daemon.archive("one.tar", &layer(1));
-    let (outcome, first) = daemon.import(&one).await;
-    assert_eq!((outcome, first.phase.as_str()), (Outcome::default(), "imported"), "{}", first.message);
-    assert_eq!(daemon.import(&one).await, (Outcome::default(), first.clone()), "again, as after a restart");
+async fn an_image_of_many_chunks_arrives_once_and_the_cri_knows_it() {
+    let bench = Bench::new();
+    let layer: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    example(&bench.archive("a.tar"), "localhost/a:1", &layer);
+    bench.fake.state().cri_blind = 3;
+    assert_eq!(bench.import().await, Outcome::default());
+    {
+        let state = bench.fake.state();
+        assert_eq!((state.writes, state.cri_blind, state.leased.is_none()), (3, 0, true));
+        assert!(state.blobs.values().any(|(content, _)| *content == layer));
+        let image = &state.images["localhost/a:1"];
+        assert_eq!(image.labels["io.cri-containerd.pinned"], "pinned");
+        let (_, labels) = &state.blobs[&image.target.as_ref().unwrap().digest];
+        assert!(labels.values().all(|digest| state.blobs.contains_key(digest)));
+        assert_eq!(labels.len(), 2);
+    }
+    assert_eq!(bench.published("localhost/a:1").phase, "imported");
+    bench.import().await;
+    assert_eq!(bench.fake.state().writes, 3, "nothing is stored twice");
+}
 
-    let (outcome, second) = daemon.import(&daemon.archive("two.tar", &layer(2))).await;
-    assert_eq!(outcome, Outcome::default(), "{}", second.message);
-    assert_ne!(second.digest, first.digest, "the name stands for the newer image");
+#[tokio::test]
+async fn what_a_cut_import_left_is_taken_over_and_another_image_of_the_name_replaced() {
+    let bench = Bench::new();
+    example(&bench.archive("a.tar"), "localhost/a:1", b"one");
+    bench.import().await;
+    // The cut came before the new image had its name.
+    bench.fake.state().leased = Some(HashSet::new());
+    let before = bench.fake.state().images["localhost/a:1"].clone();
+    example(&bench.archive("a.tar"), "localhost/a:1", b"two");
+    assert_eq!(bench.import().await, Outcome::default());
+    let state = bench.fake.state();
+    assert_ne!(state.images["localhost/a:1"].target, before.target);
+    assert!(state.leased.is_none());
+}
 
-    let damaged = daemon.archive("three.tar", &layer(3));
-    let mut bytes = fs::read(&damaged).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    fs::write(&damaged, bytes).unwrap();
-    let (outcome, third) = daemon.import(&damaged).await;
-    assert_eq!((outcome, third.phase.as_str()), (Outcome { failed: 1, transient: 0 }, "failed"));
-
-    let containerd = Containerd::connect(&daemon.socket()).await.unwrap();
-    assert_eq!(containerd.pinned(NAME).await.unwrap(), Some(second.digest), "the damaged one changed nothing");
-    assert!(!daemon.log().contains("level=error"), "{}", daemon.log());
+#[tokio::test]
+async fn a_bad_archive_is_reported_and_holds_nobody_up() {
+    let bench = Bench::new();
+    fs::write(bench.archive("0-junk.tar"), [b'x'; 4096]).unwrap();
+    example(&bench.archive("1-flipped.tar"), "localhost/flipped:1", &[7; 5000]);
+    let mut file = fs::OpenOptions::new().write(true).open(bench.archive("1-flipped.tar")).unwrap();
+    file.seek(SeekFrom::Start(1000)).unwrap();
+    file.write_all(b"!").unwrap();
+    example(&bench.archive("2-good.tar"), "localhost/good:1", b"layer");
+    assert_eq!(bench.import().await, Outcome { failed: 2, transient: 0 });
+    assert_eq!(bench.published("localhost/good:1").phase, "imported");
+    let flipped = bench.published("localhost/flipped:1");
+    assert_eq!(flipped.phase, "failed");
+    assert!(flipped.message.contains("unexpected commit digest"), "{}", flipped.message);
+    let junk = bench.archive("0-junk.tar").display().to_string();
+    assert!(bench.published(&junk).message.contains("not a whole tar archive"));
+    assert!(!bench.fake.state().images.contains_key("localhost/flipped:1"));
 }
