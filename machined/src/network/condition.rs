@@ -40,7 +40,11 @@ pub type Judgement = (Status, &'static str, String);
 pub fn judge(view: &View) -> Judgement {
     let waits_or = if view.starting { Status::Progressing } else { Status::Unhealthy };
     let Some(uplink) = &view.uplink else {
-        return (waits_or, "NoLink", "no Ethernet link found: its driver may be missing, see `osctl dmesg`".into());
+        return (
+            waits_or,
+            "NoLink",
+            "no Ethernet link found: its driver may be missing, see `osctl dmesg`".into(),
+        );
     };
     let name = &uplink.name;
     if !uplink.carrier {
@@ -52,12 +56,14 @@ pub fn judge(view: &View) -> Judgement {
     match uplink.state {
         State::Bound | State::Renewing => (Status::Healthy, "Bound", String::new()),
         State::Rebinding | State::Rebooting | State::InitReboot if uplink.leased => {
-            let message =
-                format!("no DHCP server confirmed the lease for {waited_s} s on {name}{rejected}; it stays in use until it ends");
+            let message = format!(
+                "no DHCP server confirmed the lease for {waited_s} s on {name}{rejected}; it stays in use until it ends"
+            );
             (Status::Progressing, "LeaseUnconfirmed", message)
         }
         State::Init => {
-            let message = format!("DHCP servers on {name} refuse this node{rejected}: check their address pools");
+            let message =
+                format!("DHCP servers on {name} refuse this node{rejected}: check their address pools");
             (Status::Unhealthy, "LeaseRefused", message)
         }
         State::Selecting | State::Requesting | State::InitReboot | State::Rebooting | State::Rebinding
@@ -103,7 +109,11 @@ mod tests {
             (Some(asking(State::Rebooting, 4)), true, (Unhealthy, "NoDhcpServer")),
             (Some(uplink(State::Bound)), false, (Healthy, "Bound")),
             (Some(asking(State::Renewing, 99)), false, (Healthy, "Bound")),
-            (Some(Uplink { leased: true, ..asking(State::Rebinding, 99) }), false, (Progressing, "LeaseUnconfirmed")),
+            (
+                Some(Uplink { leased: true, ..asking(State::Rebinding, 99) }),
+                false,
+                (Progressing, "LeaseUnconfirmed"),
+            ),
             (Some(uplink(State::Init)), false, (Unhealthy, "LeaseRefused")),
         ] {
             assert_eq!(reason(uplink.clone(), starting), expected, "{uplink:?}");
@@ -112,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_message_says_how_long_and_what_was_wrong() {
-        let uplink = Uplink { asking_s: Some(28), rejected: Some(ReplyError::LeaseTime), ..uplink(State::Selecting) };
+        let uplink =
+            Uplink { asking_s: Some(28), rejected: Some(ReplyError::LeaseTime), ..uplink(State::Selecting) };
         let (_, _, message) = judge(&View { uplink: Some(uplink), starting: false });
         assert_eq!(
             message,

@@ -27,7 +27,8 @@ pub fn build(payload: &[u8]) -> Vec<u8> {
     udp.extend_from_slice(payload);
     let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
     let [length_high, length_low] = udp_length.to_be_bytes();
-    let pseudo = [&source.octets()[..], &destination.octets(), &[0, UDP, length_high, length_low], &udp].concat();
+    let pseudo =
+        [&source.octets()[..], &destination.octets(), &[0, UDP, length_high, length_low], &udp].concat();
     // 0 would mean "no checksum".
     let udp_checksum = Some(checksum(&pseudo)).filter(|sum| *sum != 0).unwrap_or(u16::MAX);
 

@@ -4,25 +4,23 @@
 //! 68 while an answer is awaited, so that the kernel does not tell the server "port unreachable"; it sends, and its
 //! filter drops all it receives.
 
-#![allow(unsafe_code, reason = "nix has neither packet addresses nor SO_ATTACH_FILTER")]
-
 use std::io;
-use std::mem::size_of;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::sockopt::BindToDevice;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, setsockopt, socket};
-use tokio::io::unix::AsyncFd;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 
 use super::datagram::{self, CLIENT_PORT, SERVER_PORT};
+use super::raw_socket::{RawSocket, attach_filter, bind_packet};
 
 /// Longest frame that is taken: an Ethernet frame without its header.
 const FRAME_MAX_BYTES: usize = 1500;
+const EVERYONE: [u8; 6] = [0xff; 6];
 
 /// The sockets of one link; open only while an answer is awaited.
 pub struct DhcpSocket {
-    packet: AsyncFd<OwnedFd>,
+    packet: RawSocket,
     udp: UdpSocket,
     link: u32,
 }
@@ -31,33 +29,21 @@ impl DhcpSocket {
     /// Opens both sockets on a link.
     pub fn open(link: u32, name: &str) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        // Protocol 0 receives nothing, until the filter stands and bind() names IPv4.
+        // Without a protocol it receives nothing, until the filter stands and binding names IPv4.
         let packet = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
         attach_filter(&packet, &DHCP_FILTER)?;
         bind_packet(&packet, link)?;
         let udp = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
         attach_filter(&udp, &[statement(libc::BPF_RET | libc::BPF_K, 0)])?;
         setsockopt(&udp, BindToDevice, &name.into())?;
-        bind_udp(&udp)?;
-        Ok(Self { packet: AsyncFd::new(packet)?, udp: udp.into(), link })
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT);
+        bind(udp.as_raw_fd(), &SockaddrIn::from(any))?;
+        Ok(Self { packet: RawSocket::new(packet)?, udp: udp.into(), link })
     }
 
     /// Sends from 0.0.0.0 to everyone.
     pub fn send_broadcast(&self, payload: &[u8]) -> io::Result<()> {
-        let frame = datagram::build(payload);
-        let address = packet_address(self.link, [0xff; 6]);
-        // SAFETY: the frame is valid for its length, and so is the address, a sockaddr_ll by value.
-        let sent = unsafe {
-            libc::sendto(
-                self.packet.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const address).cast(),
-                socklen::<libc::sockaddr_ll>(),
-            )
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        self.packet.send_packet(self.link, EVERYONE, &datagram::build(payload))
     }
 
     /// Sends from the address in use to the server.
@@ -69,17 +55,9 @@ impl DhcpSocket {
     pub async fn receive(&self) -> io::Result<Vec<u8>> {
         let mut frame = [0; FRAME_MAX_BYTES];
         loop {
-            let mut ready = self.packet.readable().await?;
-            let received = ready.try_io(|fd| Ok(recv(fd.as_raw_fd(), &mut frame, MsgFlags::empty())?));
-            match received {
-                Ok(Ok(length)) => {
-                    if let Some(payload) = frame.get(..length).and_then(datagram::parse) {
-                        return Ok(payload.to_vec());
-                    }
-                }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {}
+            let length = self.packet.receive(&mut frame).await?;
+            if let Some(payload) = frame.get(..length).and_then(datagram::parse) {
+                return Ok(payload.to_vec());
             }
         }
     }
@@ -104,58 +82,4 @@ const fn statement(code: u32, k: u32) -> libc::sock_filter {
 
 const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
-}
-
-fn attach_filter(fd: &OwnedFd, filter: &[libc::sock_filter]) -> io::Result<()> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).unwrap_or(u16::MAX),
-        // The kernel only reads it; the field is not const in C.
-        filter: filter.as_ptr().cast_mut(),
-    };
-    // SAFETY: the program and the filter it points to live until the call returns; the kernel copies both.
-    let set = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            socklen::<libc::sock_fprog>(),
-        )
-    };
-    check(set)
-}
-
-fn bind_packet(fd: &OwnedFd, link: u32) -> io::Result<()> {
-    let address = packet_address(link, [0; 6]);
-    // SAFETY: the address is a sockaddr_ll by value and its length is that type's.
-    let bound =
-        unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), socklen::<libc::sockaddr_ll>()) };
-    check(bound)
-}
-
-/// Std binds only sockets that it makes itself, and the device must be set before.
-fn bind_udp(fd: &OwnedFd) -> io::Result<()> {
-    let address = nix::sys::socket::SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT));
-    nix::sys::socket::bind(fd.as_fd().as_raw_fd(), &address).map_err(io::Error::from)
-}
-
-fn packet_address(link: u32, mac: [u8; 6]) -> libc::sockaddr_ll {
-    let [a, b, c, d, e, f] = mac;
-    libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
-        sll_ifindex: link.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [a, b, c, d, e, f, 0, 0],
-    }
-}
-
-const fn socklen<T>() -> libc::socklen_t {
-    size_of::<T>() as libc::socklen_t
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

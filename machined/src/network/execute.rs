@@ -28,10 +28,13 @@ pub async fn execute(netlink: &Netlink, sysfs: &Sysfs, operation: &Operation) ->
             add_address(handle, *link, *address, *prefix_length).await
         }
         Operation::DeleteAddress { link, address, prefix_length } => {
-            let message = AddressMessageBuilder::<Ipv4Addr>::new().index(*link).address(*address, *prefix_length);
+            let message =
+                AddressMessageBuilder::<Ipv4Addr>::new().index(*link).address(*address, *prefix_length);
             handle.address().del(message.build()).execute().await
         }
-        Operation::AddRoute { route, on_link } => handle.route().add(message(route, *on_link)).execute().await,
+        Operation::AddRoute { route, on_link } => {
+            handle.route().add(message(route, *on_link)).execute().await
+        }
         Operation::DeleteRoute(route) => handle.route().del(message(route, false)).execute().await,
     };
     done.map_err(|source| NetworkError::Change { operation: operation.to_string(), source })

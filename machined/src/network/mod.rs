@@ -16,6 +16,7 @@ mod netlink;
 mod observation;
 mod plan;
 mod publish;
+mod raw_socket;
 mod resolv;
 mod sysfs;
 mod uplink;

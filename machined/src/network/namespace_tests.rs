@@ -1,1 +1,272 @@
-//! x
+//! The controller against dnsmasq, in network namespaces of its own. Nothing leaves them.
+//!
+//! Needs root, iproute2 and dnsmasq; without them it says so and passes.
+
+mod peer;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use resource::Spec as _;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Environment;
+use super::controller::Controller;
+use super::sysfs::Sysfs;
+use crate::health::Health;
+use crate::store::Store;
+use peer::{Dnsmasq, Network};
+
+/// Longest wait for anything; waits end when it happens.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_node_lives_with_a_real_server() {
+    if let Some(lacks) = peer::missing() {
+        // Not println!, which is hidden when a test passes.
+        let _ = writeln!(std::io::stderr(), "skipped a_node_lives_with_a_real_server: {lacks}");
+        return;
+    }
+    let network = Network::new();
+    // A thread of its own enters the node's namespace.
+    let node = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                network.enter();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(life(&network));
+            })
+            .join()
+    });
+    if let Err(panic) = node {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn life(network: &Network) {
+    let mut node = Node::new();
+    node.start();
+    a_node_without_cable_waits(network, &mut node).await;
+    let mut server = Dnsmasq::start(network, "192.0.2").await;
+    a_cable_brings_an_address_at_once(network, &mut node).await;
+    others_belongings_survive_and_ours_come_back(network, &mut node).await;
+    the_lease_is_renewed_by_unicast(&mut server).await;
+    a_pulled_cable_keeps_the_lease(network, &mut node, &mut server).await;
+    a_restart_of_the_controller_goes_unnoticed(network, &mut node, &mut server).await;
+    server.stop().await;
+    let mut other = Dnsmasq::start(network, "198.51.100").await;
+    another_network_gives_another_address(network, &mut node).await;
+    other.stop().await;
+    an_offline_boot_keeps_the_lease(network, &mut node).await;
+}
+
+async fn a_node_without_cable_waits(network: &Network, node: &mut Node) {
+    node.until_link("eth0", |link| link.up && !link.carrier).await;
+    node.until_link("lo", |link| link.up).await;
+    assert_eq!(node.reason(), "NoCarrier");
+    assert_eq!(*node.address.borrow(), None);
+    assert_eq!(fs::read_to_string(node.files.path().join("resolv.conf")).unwrap(), "");
+    assert!(network.node(&["route"]).is_empty());
+}
+
+async fn a_cable_brings_an_address_at_once(network: &Network, node: &mut Node) {
+    let plugged = std::time::Instant::now();
+    network.plug();
+    let address = node.until_address(|_| true).await;
+    assert!(plugged.elapsed() < Duration::from_secs(3), "took {:?}", plugged.elapsed());
+    assert!(address.octets().starts_with(&[192, 0, 2]), "{address}");
+    node.until_resource(&format!("eth0/{address}/24")).await;
+    assert_eq!(node.reason(), "Bound");
+    let expected = format!("default via 192.0.2.1 dev eth0 proto 202 src {address} metric 1024");
+    assert_eq!(network.node(&["route", "show", "default"]).trim(), expected);
+    assert!(network.node(&["route", "show", "203.0.113.0/24"]).contains("via 192.0.2.9"));
+    assert!(network.node(&["-details", "addr", "show", "dev", "eth0"]).contains("proto 0xca"));
+    assert!(network.node(&["link", "show", "dev", "eth0"]).contains("mtu 1400"));
+    let resolv = fs::read_to_string(node.files.path().join("resolv.conf")).unwrap();
+    assert_eq!(resolv, "nameserver 192.0.2.53\nsearch site.example\n");
+    network.node_pings("192.0.2.1");
+}
+
+async fn others_belongings_survive_and_ours_come_back(network: &Network, node: &mut Node) {
+    network.node(&["addr", "add", "203.0.113.77/32", "dev", "eth0"]);
+    network.node(&["route", "add", "203.0.113.128/25", "dev", "eth0", "metric", "7"]);
+    node.until_resource("eth0/203.0.113.77/32").await;
+    network.node(&["route", "del", "default"]);
+    network.node_until(&["route", "show", "default"], |text| text.contains("proto 202")).await;
+    let Some(IpAddr::V4(address)) = *node.address.borrow() else { panic!("no address") };
+    network.node(&["addr", "del", &format!("{address}/24"), "dev", "eth0"]);
+    network.node_until(&["route", "show", "default"], |text| text.contains("proto 202")).await;
+    network.node_pings("192.0.2.1");
+}
+
+async fn the_lease_is_renewed_by_unicast(server: &mut Dnsmasq) {
+    // T1 is 5 s there. A DHCPREQUEST without a DHCPDISCOVER, and its acknowledgement.
+    server.until("DHCPREQUEST(eth1)").await;
+    server.until("DHCPREQUEST(eth1)").await;
+    server.until("DHCPACK(eth1)").await;
+    assert_eq!(server.seen("DHCPDISCOVER"), 1);
+}
+
+async fn a_pulled_cable_keeps_the_lease(network: &Network, node: &mut Node, server: &mut Dnsmasq) {
+    let before = *node.address.borrow();
+    network.unplug();
+    node.until_link("eth0", |link| !link.carrier).await;
+    assert_eq!(node.reason(), "NoCarrier");
+    assert!(network.node(&["addr", "show", "dev", "eth0"]).contains("192.0.2."));
+    network.plug();
+    server.until("DHCPACK(eth1)").await;
+    node.until_link("eth0", |link| link.carrier).await;
+    assert_eq!(server.seen("DHCPDISCOVER"), 1, "INIT-REBOOT asks for the known address");
+    assert_eq!(*node.address.borrow(), before);
+}
+
+async fn a_restart_of_the_controller_goes_unnoticed(
+    network: &Network,
+    node: &mut Node,
+    server: &mut Dnsmasq,
+) {
+    let before = *node.address.borrow();
+    node.until_lease_file().await;
+    node.stop().await;
+    let addresses = network.node(&["-4", "addr", "show", "dev", "eth0"]);
+    node.restart();
+    let address = node.until_address(|_| true).await;
+    assert_eq!(Some(IpAddr::V4(address)), before);
+    assert_eq!(network.node(&["-4", "addr", "show", "dev", "eth0"]), addresses);
+    assert_eq!(server.seen("DHCPDISCOVER"), 1);
+}
+
+async fn another_network_gives_another_address(network: &Network, node: &mut Node) {
+    network.unplug();
+    node.until_link("eth0", |link| !link.carrier).await;
+    network.plug();
+    let address = node.until_address(|address| address.octets()[0] == 198).await;
+    let addresses =
+        network.node_until(&["addr", "show", "dev", "eth0"], |text| !text.contains("192.0.2.")).await;
+    assert!(addresses.contains(&address.to_string()));
+    assert!(addresses.contains("203.0.113.77/32"), "not ours: {addresses}");
+    assert!(network.node(&["route", "show", "203.0.113.128/25"]).contains("metric 7"));
+    let default = network.node(&["route", "show", "default"]);
+    assert!(default.contains("198.51.100.1") && default.lines().count() == 1, "{default}");
+}
+
+/// A reboot: the kernel knows nothing any more, and no server answers.
+async fn an_offline_boot_keeps_the_lease(network: &Network, node: &mut Node) {
+    let before = *node.address.borrow();
+    node.until_lease_file().await;
+    node.stop().await;
+    network.node(&["addr", "flush", "dev", "eth0"]);
+    network.node(&["link", "set", "eth0", "down"]);
+    node.restart();
+    let address = node.until_address(|_| true).await;
+    assert_eq!(Some(IpAddr::V4(address)), before);
+    assert!(network.node(&["route", "show", "default"]).contains("proto 202"));
+    assert_eq!(node.reason(), "LeaseUnconfirmed");
+}
+
+/// A controller with what it publishes.
+struct Node {
+    files: TempDir,
+    store: Store,
+    health: Health,
+    address: watch::Sender<Option<IpAddr>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let files = TempDir::new().unwrap();
+        // A veth has no device behind it; for the test it is as good as physical.
+        fs::create_dir_all(files.path().join("net/eth0/device")).unwrap();
+        Self {
+            files,
+            store: Store::default(),
+            health: Health::default(),
+            address: watch::Sender::new(None),
+            task: None,
+        }
+    }
+
+    fn start(&mut self) {
+        let environment = Environment {
+            store: self.store.clone(),
+            health: self.health.clone(),
+            address: self.address.clone(),
+            hostname: Some("node".into()),
+            sysfs: Sysfs { links: self.files.path().join("net"), ..Sysfs::default() },
+            leases: self.files.path().join("leases"),
+            resolv_conf: self.files.path().join("resolv.conf"),
+        };
+        self.task = Some(tokio::spawn(Controller::new(environment).run()));
+    }
+
+    async fn stop(&mut self) {
+        let task = self.task.take().unwrap();
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// As a new process: nothing is known but the files.
+    fn restart(&mut self) {
+        self.store = Store::default();
+        self.health = Health::default();
+        self.address = watch::Sender::new(None);
+        self.start();
+    }
+
+    fn reason(&self) -> &'static str {
+        self.health.snapshot().iter().find(|(name, _)| *name == "network").unwrap().1.reason
+    }
+
+    async fn until_address(&self, wanted: impl Fn(Ipv4Addr) -> bool) -> Ipv4Addr {
+        let mut address = self.address.subscribe();
+        let found = address.wait_for(|now| matches!(now, Some(IpAddr::V4(address)) if wanted(*address)));
+        match tokio::time::timeout(DEADLINE, found).await.expect("no address").unwrap().unwrap() {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(address) => panic!("{address}"),
+        }
+    }
+
+    async fn until_link(&self, name: &str, wanted: impl Fn(&resource::spec::Link) -> bool) {
+        self.until_store(name, |store| {
+            let found = store.get(&resource::spec::Link::KIND, name);
+            found.is_some_and(|found| wanted(&serde_json::from_value(found.spec.clone()).unwrap()))
+        })
+        .await;
+        // The controller reports before it sleeps again.
+        tokio::task::yield_now().await;
+    }
+
+    async fn until_resource(&self, id: &str) {
+        self.until_store(id, |store| store.get(&resource::spec::Address::KIND, id).is_some()).await;
+    }
+
+    async fn until_store(&self, what: &str, wanted: impl Fn(&resource::Store) -> bool) {
+        let mut changes = self.store.subscribe();
+        let found = changes.wait_for(|_| self.store.read(&wanted));
+        tokio::time::timeout(DEADLINE, found)
+            .await
+            .unwrap_or_else(|_| panic!("{what} does not come"))
+            .unwrap();
+    }
+
+    /// The writer has no one to tell; the file appears.
+    async fn until_lease_file(&self) {
+        let directory = self.files.path().join("leases");
+        let Some(IpAddr::V4(address)) = *self.address.borrow() else { panic!("no address") };
+        peer::until("the lease file", || {
+            let entry = fs::read_dir(&directory).ok()?.flatten().find(|entry| is_json(&entry.path()))?;
+            fs::read_to_string(entry.path()).ok().filter(|text| text.contains(&address.to_string()))
+        })
+        .await;
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}

@@ -104,9 +104,8 @@ mod tests {
 
     #[test]
     fn numbers_sort_by_value() {
-        let mut links: Vec<Link> = ["eth10", "lo", "eth2", "eth0"]
-            .map(|name| Link { name: name.into(), ..Link::default() })
-            .into();
+        let mut links: Vec<Link> =
+            ["eth10", "lo", "eth2", "eth0"].map(|name| Link { name: name.into(), ..Link::default() }).into();
         sort_links(&mut links);
         let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
         assert_eq!(names, ["lo", "eth0", "eth2", "eth10"]);

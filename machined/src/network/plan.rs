@@ -81,7 +81,9 @@ impl fmt::Display for Operation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetUp { name, .. } => write!(out, "set {name} up"),
-            Self::AcceptRouterAdvertisements { name } => write!(out, "accept router advertisements on {name}"),
+            Self::AcceptRouterAdvertisements { name } => {
+                write!(out, "accept router advertisements on {name}")
+            }
             Self::SetMtu { link, bytes } => write!(out, "set the MTU of link {link} to {bytes}"),
             Self::AddAddress { link, address, prefix_length } => {
                 write!(out, "add {address}/{prefix_length} to link {link}")
@@ -89,7 +91,9 @@ impl fmt::Display for Operation {
             Self::DeleteAddress { link, address, prefix_length } => {
                 write!(out, "remove {address}/{prefix_length} from link {link}")
             }
-            Self::AddRoute { route, .. } => write!(out, "add the route to {}/{}", route.destination, route.prefix_length),
+            Self::AddRoute { route, .. } => {
+                write!(out, "add the route to {}/{}", route.destination, route.prefix_length)
+            }
             Self::DeleteRoute(route) => {
                 write!(out, "remove the route to {}/{}", route.destination, route.prefix_length)
             }
@@ -184,8 +188,9 @@ fn desired_routes(link: u32, lease: &Lease) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     for route in &lease.routes {
         let (destination, prefix_length) = (route.destination, route.prefix_length);
-        let known =
-            routes.iter().any(|known| (known.destination, known.prefix_length) == (destination, prefix_length));
+        let known = routes
+            .iter()
+            .any(|known| (known.destination, known.prefix_length) == (destination, prefix_length));
         if !known {
             let source = Some(lease.address);
             routes.push(Route { link, destination, prefix_length, gateway: route.gateway, source });

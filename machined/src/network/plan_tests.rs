@@ -77,7 +77,10 @@ fn apply(observed: &mut Observation, operation: &Operation) {
             observed.routes.retain(|route| route.source != Some(*address));
         }
         Operation::AddRoute { route, .. } => {
-            let taken = observed.routes.iter().any(|r| (r.destination, r.prefix_length) == (route.destination, route.prefix_length));
+            let taken = observed
+                .routes
+                .iter()
+                .any(|r| (r.destination, r.prefix_length) == (route.destination, route.prefix_length));
             assert!(!taken, "EEXIST: {route:?}");
             observed.routes.push(route.clone());
         }
@@ -118,7 +121,9 @@ fn a_gateway_outside_of_the_subnet_is_reached_on_the_link() {
     let on_link = |prefix_length| {
         let lease = Lease { prefix_length, ..lease() };
         let observed = Observation { links: vec![link(2, "eth0")], ..Observation::default() };
-        plan(&observed, leased(&lease)).into_iter().any(|op| matches!(op, Operation::AddRoute { on_link: true, .. }))
+        plan(&observed, leased(&lease))
+            .into_iter()
+            .any(|op| matches!(op, Operation::AddRoute { on_link: true, .. }))
     };
     assert!(on_link(32) && on_link(28));
     assert!(!on_link(24) && !on_link(1));
@@ -177,7 +182,12 @@ fn any_route() -> impl Strategy<Value = Route> {
     (0u8..3, prop_oneof![Just(0u8), Just(24)], prop::option::of(Just(ROUTER)), 98u8..103).prop_map(
         |(net, prefix_length, gateway, source)| Route {
             link: 2,
-            destination: Ipv4Addr::new(if prefix_length == 0 { 0 } else { 10 }, 0, if prefix_length == 0 { 0 } else { net }, 0),
+            destination: Ipv4Addr::new(
+                if prefix_length == 0 { 0 } else { 10 },
+                0,
+                if prefix_length == 0 { 0 } else { net },
+                0,
+            ),
             prefix_length,
             gateway,
             source: Some(Ipv4Addr::new(192, 0, 2, source)),
@@ -220,13 +230,13 @@ proptest! {
             }
         }
         prop_assert_eq!(plan(&unique, leased(&lease)), []);
-        prop_assert_eq!(foreign(&unique), before);
+        prop_assert_eq!(&foreign(&unique), &before);
         for operation in plan(&unique, Desired::Nothing) {
             if !matches!(&operation, Operation::DeleteRoute(route) if !unique.routes.contains(route)) {
                 apply(&mut unique, &operation);
             }
         }
         prop_assert_eq!(plan(&unique, Desired::Nothing), []);
-        prop_assert_eq!(foreign(&unique), before);
+        prop_assert_eq!(&foreign(&unique), &before);
     }
 }

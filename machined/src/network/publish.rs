@@ -50,7 +50,12 @@ mod tests {
     #[test]
     fn what_is_gone_is_removed() {
         let store = Store::default();
-        let link = |index, name: &str| Link { index, name: name.into(), hardware_address: vec![2, 0xab], ..Link::default() };
+        let link = |index, name: &str| Link {
+            index,
+            name: name.into(),
+            hardware_address: vec![2, 0xab],
+            ..Link::default()
+        };
         let address = |link, origin| Address {
             link,
             address: "192.0.2.7".parse().unwrap(),

@@ -43,7 +43,8 @@ impl Sysfs {
     /// Lets the link take router advertisements although the node forwards.
     pub fn set_accept_ra(&self, name: &str) -> Result<(), NetworkError> {
         let path = self.ipv6.join(name).join("accept_ra");
-        fs::write(&path, "2").map_err(|source| NetworkError::Sysctl { path: path.display().to_string(), source })
+        fs::write(&path, "2")
+            .map_err(|source| NetworkError::Sysctl { path: path.display().to_string(), source })
     }
 
     fn accept_ra(&self, name: &str) -> Option<u8> {

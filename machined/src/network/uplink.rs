@@ -67,7 +67,9 @@ impl Uplink {
                     tracing::warn!(link = self.name, "lease lost");
                     changed = true;
                 }
-                Action::Persist(lease) => leases.save(self.mac, StoredLease { lease, granted_unix_s: unix_s() }),
+                Action::Persist(lease) => {
+                    leases.save(self.mac, StoredLease { lease, granted_unix_s: unix_s() })
+                }
                 Action::Forget => leases.forget(self.mac),
                 Action::SetTimer(at_ms) => self.timer_ms = Some(at_ms),
                 Action::StopTimer => self.timer_ms = None,
