@@ -16,6 +16,8 @@ mod pki;
 mod pod;
 mod pods;
 mod prepare;
+#[cfg(test)]
+mod real_tests;
 mod render;
 mod rpc;
 mod services;
