@@ -10,10 +10,10 @@ use super::{
     pod::Pods,
     rpc::pods::{WatchPodsEvent, WatchPodsRequest, pods_client::PodsClient},
 };
-use crate::context::Context;
+use crate::{context::Context, health::Status};
 
 /// The kubelet's PodsAPI (on by default since Kubernetes 1.37).
-const SOCKET: &str = "unix:/var/lib/kubelet/pods-api/pods-api";
+const SOCKET: &str = "unix:/var/lib/kubelet/pods-api/pods-api.sock";
 /// Between attempts to reach the kubelet: it is starting, or away.
 const RETRY: Duration = Duration::from_millis(500);
 /// For the kubelet to have a pod of whose manifest it was told. It looks every 20 s where inotify fails.
@@ -36,9 +36,17 @@ enum WatchError {
 pub async fn run(context: &Context, mut manifests: watch::Receiver<Option<Instant>>) {
     loop {
         if let Err(error) = follow(context, &mut manifests).await {
-            tracing::debug!(error = error_chain(&error), "pods are not watched");
+            lost(context, &error, *manifests.borrow());
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A kubelet that starts is given time; pods that nobody can see are no healthy ones.
+fn lost(context: &Context, error: &WatchError, given: Option<Instant>) {
+    if given.is_some_and(|given| given.elapsed() >= ACCEPTANCE) {
+        let message = format!("pods run on, but their state is unknown: {}", error_chain(error));
+        context.health.set("pods", Status::Progressing, "PodsUnknown", message);
     }
 }
 
