@@ -7,9 +7,10 @@ use std::{
 };
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 9] = [
+pub const CONDITIONS: [&str; 10] = [
     "configuration",
     "containerd",
+    "images",
     "integrity",
     "kubelet",
     "network",
