@@ -207,19 +207,18 @@ fn covers(lease: &Lease, address: Ipv4Addr) -> bool {
 
 /// The link to ask for a lease: the one at hand while it has carrier or a lease in use, else the first with carrier,
 /// else one that had a lease before, else the first.
-pub fn choose_uplink<'a>(
-    links: &'a [Link],
+pub fn choose_uplink(
+    links: &[Link],
     current: Option<Current>,
     had_lease: impl Fn(&Link) -> bool,
-) -> Option<&'a Link> {
+) -> Option<&Link> {
     let mut candidates = links.iter().filter(|link| link.physical && link.mac().is_some());
     let at_hand = current.and_then(|current| {
         let link = candidates.clone().find(|link| link.index == current.link)?;
         Some((link, link.carrier || current.holds_lease))
     });
-    match at_hand {
-        Some((link, true)) => return Some(link),
-        Some((_, false)) | None => {}
+    if let Some((link, true)) = at_hand {
+        return Some(link);
     }
     candidates
         .clone()
