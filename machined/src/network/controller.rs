@@ -166,7 +166,7 @@ impl Controller {
     async fn reconcile(&mut self, netlink: &Netlink) -> Result<(), NetworkError> {
         self.dirty = false;
         let observed = netlink.observe(&self.environment.sysfs).await?;
-        self.follow(&observed.links);
+        self.follow(&observed);
         let desired = self.uplink.as_ref().map_or(Desired::Undecided, Uplink::desired);
         let mut failure = None;
         for operation in plan(&observed, desired) {
@@ -188,22 +188,26 @@ impl Controller {
     }
 
     /// Chooses the uplink and tells its client about carrier.
-    fn follow(&mut self, links: &[Link]) {
-        let current = self
-            .uplink
-            .as_ref()
-            .map(|uplink| Current { link: uplink.link, holds_lease: uplink.lease().is_some() });
+    fn follow(&mut self, observed: &Observation) {
         let had_lease = |link: &Link| link.mac().is_some_and(|mac| self.leases.contains(mac));
-        let chosen = choose_uplink(links, current, had_lease);
-        let had_address = current.is_some_and(|current| current.holds_lease);
+        let chosen = choose_uplink(&observed.links, self.current(observed), had_lease);
         if self.uplink.as_ref().map(|uplink| uplink.link) != chosen.map(|link| link.index) {
+            let held_lease = self.uplink.as_ref().is_some_and(|uplink| uplink.lease().is_some());
             self.uplink =
                 chosen.and_then(|link| Uplink::new(link, self.environment.hostname.clone(), &self.leases));
-            self.lease_may_have_changed(had_address);
+            self.lease_may_have_changed(held_lease);
         }
         if let (Some(uplink), Some(link)) = (&mut self.uplink, chosen) {
             let changed = uplink.observe(link, &self.leases);
             self.lease_may_have_changed(changed);
+        }
+    }
+
+    /// The uplink so far; after a restart of this process the one that it had before.
+    fn current(&self, observed: &Observation) -> Option<Current> {
+        match &self.uplink {
+            Some(uplink) => Some(Current { link: uplink.link, holds_lease: uplink.lease().is_some() }),
+            None => observed.configured_link().map(|link| Current { link, holds_lease: true }),
         }
     }
 

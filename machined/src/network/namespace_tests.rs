@@ -80,12 +80,12 @@ async fn a_cable_brings_an_address_at_once(network: &Network, node: &mut Node) {
     let address = node.until_address(|_| true).await;
     assert!(plugged.elapsed() < Duration::from_secs(3), "took {:?}", plugged.elapsed());
     assert!(address.octets().starts_with(&[192, 0, 2]), "{address}");
-    node.until_resource(&format!("eth0/{address}/24")).await;
+    let published = node.until_resource(&format!("eth0/{address}/24")).await;
+    assert_eq!((published.source.as_str(), published.primary), ("dhcp", true));
     assert_eq!(node.reason(), "Bound");
     let expected = format!("default via 192.0.2.1 dev eth0 proto 202 src {address} metric 1024");
     assert_eq!(network.node(&["route", "show", "default"]).trim(), expected);
     assert!(network.node(&["route", "show", "203.0.113.0/24"]).contains("via 192.0.2.9"));
-    assert!(network.node(&["-details", "addr", "show", "dev", "eth0"]).contains("proto 0xca"));
     assert!(network.node(&["link", "show", "dev", "eth0"]).contains("mtu 1400"));
     let resolv = fs::read_to_string(node.files.path().join("resolv.conf")).unwrap();
     assert_eq!(resolv, "nameserver 192.0.2.53\nsearch site.example\n");
@@ -95,7 +95,7 @@ async fn a_cable_brings_an_address_at_once(network: &Network, node: &mut Node) {
 async fn others_belongings_survive_and_ours_come_back(network: &Network, node: &mut Node) {
     network.node(&["addr", "add", "203.0.113.77/32", "dev", "eth0"]);
     network.node(&["route", "add", "203.0.113.128/25", "dev", "eth0", "metric", "7"]);
-    node.until_resource("eth0/203.0.113.77/32").await;
+    assert_eq!(node.until_resource("eth0/203.0.113.77/32").await.source, "other");
     network.node(&["route", "del", "default"]);
     network.node_until(&["route", "show", "default"], |text| text.contains("proto 202")).await;
     let Some(IpAddr::V4(address)) = *node.address.borrow() else { panic!("no address") };
@@ -242,8 +242,12 @@ impl Node {
         tokio::task::yield_now().await;
     }
 
-    async fn until_resource(&self, id: &str) {
+    async fn until_resource(&self, id: &str) -> resource::spec::Address {
         self.until_store(id, |store| store.get(&resource::spec::Address::KIND, id).is_some()).await;
+        let found = self
+            .store
+            .read(|store| store.get(&resource::spec::Address::KIND, id).map(|found| found.spec.clone()));
+        serde_json::from_value(found.unwrap()).unwrap()
     }
 
     async fn until_store(&self, what: &str, wanted: impl Fn(&resource::Store) -> bool) {

@@ -44,6 +44,14 @@ pub struct Link {
     pub accept_ra: Option<u8>,
 }
 
+impl Observation {
+    /// The link that carries an IPv4 address of ours.
+    pub fn configured_link(&self) -> Option<u32> {
+        let ours = self.addresses.iter().find(|seen| seen.origin == Origin::Ours && seen.address.is_ipv4());
+        ours.map(|seen| seen.link)
+    }
+}
+
 impl Link {
     /// The hardware address when it is an Ethernet one.
     pub fn mac(&self) -> Option<[u8; 6]> {
@@ -92,12 +100,11 @@ pub struct Route {
     pub source: Option<Ipv4Addr>,
 }
 
-/// Sorts links by name, numbers by value: eth2 before eth10.
+/// Sorts links by name; shorter names first, so that eth2 comes before eth10.
 pub fn sort_links(links: &mut [Link]) {
     links.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
 }
 
-/// Links of other lengths sort by length, which is what makes numbers compare by value.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -168,6 +168,8 @@ fn the_uplink_is_the_first_with_carrier_and_sticks_to_its_lease() {
     ] {
         assert_eq!(name(links, current, had).as_deref(), Some(expected), "{current:?} {had}");
     }
+    let configured = Observation { links: both.into(), ..settled() };
+    assert_eq!(configured.configured_link(), Some(2));
     let software = [Link { physical: false, ..link(2, "veth0") }];
     assert_eq!(name(&software, None, ""), None);
 }
