@@ -9,6 +9,7 @@ mod config_source;
 mod context;
 mod control_client;
 mod controllers;
+mod error_chain;
 mod health;
 mod identity;
 mod kubernetes;

@@ -15,6 +15,7 @@ use crate::{
     context::{Context, NodeIdentity},
     control_client::Control,
     controllers,
+    error_chain::error_chain,
     health::{Health, Status},
     identity::{Identity, IdentityError},
     kubernetes, network, notify,
@@ -114,7 +115,7 @@ async fn lay(release: &Release, control: &Control) -> Foundation {
         let laid = tokio::task::spawn_blocking(move || foundation(&release)).await;
         let error = match laid {
             Ok(Ok(foundation)) => return foundation,
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => error_chain(&error),
             Err(error) => error.to_string(),
         };
         if error != said {
@@ -192,7 +193,7 @@ async fn bring_up_data(
                 done.send_replace(true);
                 return;
             }
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => error_chain(&error),
             Err(error) => error.to_string(),
         };
         context.health.set("storage", Status::Unhealthy, "DataNotMounted", error);
@@ -252,17 +253,6 @@ fn slot() -> &'static str {
     }
 }
 
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {

@@ -13,10 +13,9 @@ use resource::spec;
 use super::{
     archive::{Archive, ArchiveError},
     containerd::{Containerd, ContainerdError},
-    error_chain,
     oci::{self, Descriptor},
 };
-use crate::store::Store;
+use crate::{error_chain::error_chain, store::Store};
 
 /// Between looks whether the CRI has noticed an image, which takes it some milliseconds.
 const NOTICE_POLL: Duration = Duration::from_millis(20);

@@ -22,12 +22,12 @@ mod render;
 mod rpc;
 mod services;
 
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use layout::path;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{context::Context, health::Status};
+use crate::{context::Context, error_chain::error_chain, health::Status};
 
 /// Between attempts at what stands in the way of starting at all.
 const RETRY: Duration = Duration::from_secs(10);
@@ -121,16 +121,4 @@ async fn give_pods(context: &Context, given: &watch::Sender<Option<Instant>>) {
         Err(error) => error_chain(&error),
     };
     context.health.set("pods", Status::Unhealthy, "ManifestsNotWritten", error);
-}
-
-/// An error and its causes in one line.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }

@@ -6,11 +6,11 @@ use tokio::{sync::watch, time::Instant};
 use tonic::{Status as RpcStatus, Streaming, transport::Endpoint};
 
 use super::{
-    condition, error_chain,
+    condition,
     pod::Pods,
     rpc::pods::{WatchPodsEvent, WatchPodsRequest, pods_client::PodsClient},
 };
-use crate::{context::Context, health::Status};
+use crate::{context::Context, error_chain::error_chain, health::Status};
 
 /// The kubelet's PodsAPI (on by default since Kubernetes 1.37).
 const SOCKET: &str = "unix:/var/lib/kubelet/pods-api/pods-api.sock";

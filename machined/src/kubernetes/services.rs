@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{
     condition::{self, Verdict},
-    error_chain,
     render::{GO_ENVIRONMENT, KUBELET_HEALTH_PORT},
 };
 use crate::{
     context::Context,
     control_client::{Control, ControlClientError},
+    error_chain::error_chain,
     health::Status,
     store::Store,
 };
