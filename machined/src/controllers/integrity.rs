@@ -12,7 +12,7 @@ const PLACES_MAX: usize = 64;
 /// Follows the kernel's messages for ever.
 pub async fn run(context: &Context) {
     context.health.set("integrity", Status::Healthy, "NoDamageSeen", "");
-    let mut kmsg = match Kmsg::open() {
+    let mut kmsg = match Kmsg::open().await {
         Ok(kmsg) => kmsg,
         Err(error) => {
             tracing::error!(%error, "kernel messages cannot be read");

@@ -34,7 +34,7 @@ pub struct Record {
 /// Sends records until the end, or, when following, until the client goes.
 pub async fn send(selection: Selection, sender: &Sender<Record>) -> Result<(), LogError> {
     let error = |source| LogError::read(Path::new(DEVICE), source);
-    let mut kmsg = Kmsg::open().map_err(error)?;
+    let mut kmsg = Kmsg::open().await.map_err(error)?;
     let mut first = VecDeque::new();
     while let Some(record) = kmsg.next_now().map_err(error)? {
         if selection.tail_lines.is_some_and(|wanted| first.len() as u64 >= u64::from(wanted)) {
@@ -68,10 +68,13 @@ pub struct Kmsg(pipe::Receiver);
 
 impl Kmsg {
     /// Begins at the oldest message kept.
-    pub fn open() -> io::Result<Self> {
+    pub async fn open() -> io::Result<Self> {
         let file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?;
-        Ok(Self(pipe::Receiver::from_file_unchecked(file)?))
+        let receiver = pipe::Receiver::from_file_unchecked(file)?;
+        // Until the first readiness is known every read would say "nothing there". The ring is never empty.
+        receiver.readable().await?;
+        Ok(Self(receiver))
     }
 
     /// The next message that is there already.
