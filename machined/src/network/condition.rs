@@ -14,6 +14,8 @@ pub struct View {
     pub uplink: Option<Uplink>,
     /// The node has just started, so links may still negotiate.
     pub starting: bool,
+    /// What the kernel refused.
+    pub failure: Option<String>,
 }
 
 /// The link that is asked for a lease.
@@ -54,7 +56,13 @@ pub fn judge(view: &View) -> Judgement {
     let waited_s = uplink.asking_s.unwrap_or(0);
     let rejected = uplink.rejected.map_or(String::new(), |error| format!(" (one was rejected: {error})"));
     match uplink.state {
-        State::Bound | State::Renewing => (Status::Healthy, "Bound", String::new()),
+        State::Bound | State::Renewing => match &view.failure {
+            None => (Status::Healthy, "Bound", String::new()),
+            Some(failure) => {
+                let message = format!("{failure}; tried again until it succeeds, see `osctl dmesg`");
+                (Status::Unhealthy, "NotConfigured", message)
+            }
+        },
         State::Rebinding | State::Rebooting | State::InitReboot if uplink.leased => {
             let message = format!(
                 "no DHCP server confirmed the lease for {waited_s} s on {name}{rejected}; it stays in use until it ends"
@@ -89,7 +97,7 @@ mod tests {
     }
 
     fn reason(uplink: Option<Uplink>, starting: bool) -> (Status, &'static str) {
-        let (status, reason, _) = judge(&View { uplink, starting });
+        let (status, reason, _) = judge(&View { uplink, starting, failure: None });
         (status, reason)
     }
 
@@ -121,10 +129,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_is_not_in_force_is_not_health() {
+        let view = |state| View {
+            uplink: Some(Uplink { asking_s: Some(9), ..uplink(state) }),
+            starting: false,
+            failure: Some("cannot add 192.0.2.7/24 to link 2: refused".into()),
+        };
+        let (status, reason, message) = judge(&view(State::Bound));
+        assert_eq!((status, reason), (Status::Unhealthy, "NotConfigured"));
+        assert!(message.starts_with("cannot add 192.0.2.7/24 to link 2: refused; "), "{message}");
+        assert_eq!(judge(&view(State::Selecting)).1, "NoDhcpServer", "what is missing first is said first");
+    }
+
+    #[test]
     fn the_message_says_how_long_and_what_was_wrong() {
         let uplink =
             Uplink { asking_s: Some(28), rejected: Some(ReplyError::LeaseTime), ..uplink(State::Selecting) };
-        let (_, _, message) = judge(&View { uplink: Some(uplink), starting: false });
+        let (_, _, message) = judge(&View { uplink: Some(uplink), starting: false, failure: None });
         assert_eq!(
             message,
             "no DHCP server answered for 28 s on eth0 (one was rejected: lease time is missing or shorter than 10 s): \

@@ -15,7 +15,7 @@ use super::lease_store::LeaseStore;
 use super::monitor::Monitor;
 use super::netlink::Netlink;
 use super::observation::{Link, Observation};
-use super::plan::{Current, Desired, choose_uplink, plan};
+use super::plan::{Current, Desired, Operation, choose_uplink, plan};
 use super::publish::publish;
 use super::resolv;
 use super::uplink::{Uplink, boottime_ms};
@@ -169,18 +169,20 @@ impl Controller {
         self.follow(&observed);
         let desired = self.uplink.as_ref().map_or(Desired::Undecided, Uplink::desired);
         let mut failure = None;
+        let mut addressed = true;
         for operation in plan(&observed, desired) {
             if let Err(error) = execute(netlink, &self.environment.sysfs, &operation).await {
                 // The others may still succeed; the first failure tells.
+                addressed &= !matches!(operation, Operation::AddAddress { .. });
                 failure.get_or_insert(error);
             }
         }
-        let configured = failure.is_none();
         match failure {
             Some(error) => self.retry.failed(&error),
             None => self.retry.succeeded(),
         }
-        if configured {
+        // What fails elsewhere must not hide an address that works.
+        if addressed {
             self.announce();
         }
         self.publish(&observed);
@@ -232,6 +234,7 @@ impl Controller {
         let view = View {
             uplink: self.uplink.as_ref().map(Uplink::view),
             starting: self.starting_until_ms.is_some(),
+            failure: self.retry.failure(),
         };
         let (status, reason, message) = judge(&view);
         self.environment.health.set("network", status, reason, message);
@@ -259,6 +262,11 @@ impl Retry {
 
     fn succeeded(&mut self) {
         *self = Self::default();
+    }
+
+    /// What failed last, until it succeeds.
+    fn failure(&self) -> Option<String> {
+        Some(self.said.clone()).filter(|said| !said.is_empty())
     }
 
     fn left_ms(&self) -> Option<u64> {

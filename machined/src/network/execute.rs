@@ -46,7 +46,8 @@ async fn add_address(
     address: Ipv4Addr,
     prefix_length: u8,
 ) -> Result<(), rtnetlink::Error> {
-    let mut request = handle.address().add(link, address.into(), prefix_length);
+    // Someone may have set the same address by hand: it becomes ours.
+    let mut request = handle.address().add(link, address.into(), prefix_length).replace();
     let ours = AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL));
     request.message_mut().attributes.push(ours);
     request.execute().await

@@ -7,7 +7,7 @@ mod peer;
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use resource::Spec as _;
@@ -58,6 +58,8 @@ async fn life(network: &Network) {
     the_lease_is_renewed_by_unicast(&mut server).await;
     a_pulled_cable_keeps_the_lease(network, &mut node, &mut server).await;
     a_restart_of_the_controller_goes_unnoticed(network, &mut node, &mut server).await;
+    what_cannot_be_set_hides_no_address(network, &mut node).await;
+    an_address_set_by_hand_is_taken_over(network, &mut node).await;
     server.stop().await;
     let mut other = Dnsmasq::start(network, "198.51.100").await;
     another_network_gives_another_address(network, &mut node).await;
@@ -141,6 +143,37 @@ async fn a_restart_of_the_controller_goes_unnoticed(
     assert_eq!(server.seen("DHCPDISCOVER"), 1);
 }
 
+async fn what_cannot_be_set_hides_no_address(network: &Network, node: &mut Node) {
+    node.stop().await;
+    // Reads as a number other than 2, and not even root may write it.
+    let sysctl = node.files.path().join("ipv6/eth0/accept_ra");
+    fs::create_dir_all(sysctl.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/proc/sys/kernel/cap_last_cap", &sysctl).unwrap();
+    node.ipv6 = node.files.path().join("ipv6");
+    node.restart();
+    node.until_address(|_| true).await;
+    assert_eq!(node.reason(), "NotConfigured");
+    assert!(network.node(&["route", "show", "default"]).contains("proto 202"));
+    node.stop().await;
+    node.ipv6 = Sysfs::default().ipv6;
+}
+
+async fn an_address_set_by_hand_is_taken_over(network: &Network, node: &mut Node) {
+    let Some(IpAddr::V4(address)) = *node.address.borrow() else { panic!("no address") };
+    let prefix = format!("{address}/24");
+    network.node(&["addr", "del", &prefix, "dev", "eth0"]);
+    network.node(&["addr", "add", &prefix, "dev", "eth0"]);
+    node.restart();
+    node.until_address(|_| true).await;
+    let id = format!("eth0/{prefix}");
+    node.until_store(&id, |store| {
+        let found = store.get(&resource::spec::Address::KIND, &id);
+        found.is_some_and(|found| found.spec["source"] == "dhcp")
+    })
+    .await;
+    assert_eq!(node.reason(), "Bound");
+}
+
 async fn another_network_gives_another_address(network: &Network, node: &mut Node) {
     network.unplug();
     node.until_link("eth0", |link| !link.carrier).await;
@@ -172,6 +205,7 @@ async fn an_offline_boot_keeps_the_lease(network: &Network, node: &mut Node) {
 /// A controller with what it publishes.
 struct Node {
     files: TempDir,
+    ipv6: PathBuf,
     store: Store,
     health: Health,
     address: watch::Sender<Option<IpAddr>>,
@@ -185,6 +219,7 @@ impl Node {
         fs::create_dir_all(files.path().join("net/eth0/device")).unwrap();
         Self {
             files,
+            ipv6: Sysfs::default().ipv6,
             store: Store::default(),
             health: Health::default(),
             address: watch::Sender::new(None),
@@ -198,7 +233,7 @@ impl Node {
             health: self.health.clone(),
             address: self.address.clone(),
             hostname: Some("node".into()),
-            sysfs: Sysfs { links: self.files.path().join("net"), ..Sysfs::default() },
+            sysfs: Sysfs { links: self.files.path().join("net"), ipv6: self.ipv6.clone() },
             leases: self.files.path().join("leases"),
             resolv_conf: self.files.path().join("resolv.conf"),
         };
