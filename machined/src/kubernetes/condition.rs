@@ -30,7 +30,11 @@ const NAMED_MAX: usize = 3;
 /// Health of a service by PID 1's word alone.
 pub fn service(name: &str, service: Option<&Service>) -> Verdict {
     let Some(service) = service else {
-        return Verdict::new(Status::Progressing, "Unknown", format!("PID 1 has not reported {name} yet"));
+        return Verdict::new(
+            Status::Progressing,
+            "Starting",
+            format!("PID 1 does not report {name} as started yet"),
+        );
     };
     let ended =
         if service.last_exit.is_empty() { String::new() } else { format!(" ({})", service.last_exit) };

@@ -93,9 +93,10 @@ pub async fn running(store: &Store, name: &str) {
 /// Keeps containerd's condition for ever.
 pub async fn watch_containerd(context: &Context) {
     let mut changes = context.store.subscribe();
+    let mut judge = Judge::new(CONTAINERD);
     loop {
         changes.borrow_and_update();
-        set(context, CONTAINERD, condition::service(CONTAINERD, find(&context.store, CONTAINERD).as_ref()));
+        set(context, CONTAINERD, judge.verdict(find(&context.store, CONTAINERD).as_ref()));
         if changes.changed().await.is_err() {
             return;
         }
@@ -105,11 +106,12 @@ pub async fn watch_containerd(context: &Context) {
 /// Keeps the kubelet's condition for ever: PID 1's word, and what its health endpoint says.
 pub async fn watch_kubelet(context: &Context) {
     let mut changes = context.store.subscribe();
+    let mut judge = Judge::new(KUBELET);
     let mut failures = 0;
     loop {
         changes.borrow_and_update();
         let service = find(&context.store, KUBELET);
-        let mut verdict = condition::service(KUBELET, service.as_ref());
+        let mut verdict = judge.verdict(service.as_ref());
         let mut period = None;
         if verdict.status == Status::Healthy {
             let answer = probe().await;
@@ -127,6 +129,23 @@ pub async fn watch_kubelet(context: &Context) {
             Some(period) => drop(timeout(period, changed).await),
             None => changed.await,
         }
+    }
+}
+
+/// Judges a service that was just started: that it is stopped is old news until PID 1 has said something else.
+struct Judge {
+    name: &'static str,
+    begun: bool,
+}
+
+impl Judge {
+    fn new(name: &'static str) -> Self {
+        Self { name, begun: false }
+    }
+
+    fn verdict(&mut self, service: Option<&Service>) -> Verdict {
+        self.begun |= service.is_some_and(|service| service.state != "stopped");
+        condition::service(self.name, service.filter(|_| self.begun))
     }
 }
 
@@ -225,6 +244,17 @@ mod tests {
             store.put(CONTAINERD, &Service { state: state.into(), ..Service::default() });
         }
         waiter.await.unwrap();
+    }
+
+    #[test]
+    fn a_service_that_was_just_started_is_not_called_stopped() {
+        let mut judge = Judge::new(KUBELET);
+        let mut verdict =
+            |state: &str| judge.verdict(Some(&Service { state: state.into(), ..Service::default() })).status;
+        assert_eq!(verdict("stopped"), Status::Progressing);
+        assert_eq!(verdict("waiting"), Status::Progressing);
+        assert_eq!(verdict("running"), Status::Healthy);
+        assert_eq!(verdict("stopped"), Status::Unhealthy);
     }
 
     #[test]
