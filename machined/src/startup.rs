@@ -253,7 +253,6 @@ fn slot() -> &'static str {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

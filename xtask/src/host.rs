@@ -16,6 +16,9 @@ const NEEDED: [(&str, &str); 4] = [
 /// Needed besides when the user is not root.
 const NEEDED_UNPRIVILEGED: (&str, &str) = ("/usr/bin/newuidmap", "uidmap");
 
+/// Peers of the tests in network namespaces, which run as root only.
+const NEEDED_TESTS: [(&str, &str); 2] = [("/usr/sbin/dnsmasq", "dnsmasq-base"), ("/usr/sbin/ip", "iproute2")];
+
 /// Whether the user is root.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
@@ -27,16 +30,22 @@ pub fn prepare() -> Result<()> {
     if !is_root() {
         needed.push(NEEDED_UNPRIVILEGED);
     }
+    install_missing(&needed)
+}
+
+/// Installs what the tests need besides. An ordinary user's tests skip what asks for root.
+pub fn prepare_tests() -> Result<()> {
+    if is_root() { install_missing(&NEEDED_TESTS) } else { Ok(()) }
+}
+
+fn install_missing(needed: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<&str> =
         needed.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    install(&missing)
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
 /// Installs Debian packages on the host.
-pub fn install(packages: &[&str]) -> Result<()> {
+fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if !Path::new("/usr/bin/apt-get").exists() {
         bail!("this host lacks: {list}. It is not Debian, so install them by hand and run the command again");

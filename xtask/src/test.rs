@@ -7,7 +7,7 @@ use testbed::bed::{Bed, VARIABLE};
 
 use crate::{
     build::{self, Built},
-    cache,
+    cache, host,
     report::{Step, say, seconds},
 };
 
@@ -20,23 +20,18 @@ pub enum Kind {
     Qemu,
 }
 
-/// Runs the unit tests.
+/// Runs every test that needs no QEMU, the library of the test bed included.
 pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
+    host::prepare_tests()?;
     say("unit tests");
-    let mut command = Command::new("cargo");
-    command.args(["test", "--workspace", "--locked"]).current_dir(repository);
-    // The tests in tests/qemu need the bed that `qemu` prepares; the library's own tests do not.
-    command.args(["--lib", "--bins"]);
-    let integration = ["apid", "osctl", "machined"];
-    command.args(filter);
-    run(&mut command, "unit tests")?;
-    let mut command = Command::new("cargo");
-    command.args(["test", "--locked"]).current_dir(repository);
-    for package in integration {
-        command.args(["--package", package]);
-    }
-    command.args(["--test", "*"]).args(filter);
-    run(&mut command, "integration tests")
+    let cargo = |arguments: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--quiet", "--locked"]).args(arguments).args(filter).current_dir(repository);
+        command
+    };
+    run(&mut cargo(&["--workspace", "--exclude", "testbed"]), "unit tests")?;
+    // The tests in tests/qemu/tests need the bed that `qemu` prepares.
+    run(&mut cargo(&["--package", "testbed", "--lib"]), "unit tests of the test bed")
 }
 
 /// Runs the QEMU tests.

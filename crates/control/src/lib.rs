@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn garbage_and_oversize_are_errors() {
         assert!(matches!(decode::<Request>(&[0xff; 16]), Err(PacketError::Decode(_))));
-        assert!(matches!(decode::<Request>(&vec![0; PACKET_MAX_BYTES + 1]), Err(PacketError::TooLong { .. })));
+        assert!(matches!(
+            decode::<Request>(&vec![0; PACKET_MAX_BYTES + 1]),
+            Err(PacketError::TooLong { .. })
+        ));
         let long = Request::Console("x".repeat(PACKET_MAX_BYTES));
         assert!(matches!(encode(&long), Err(PacketError::TooLong { .. })));
     }

@@ -15,7 +15,8 @@ pub const MIB: u64 = 1 << 20;
 /// First byte of the first partition: room for the boot loaders of ARM boards.
 pub const FIRST_PARTITION_BYTES: u64 = 16 * MIB;
 /// Smallest disk that first boot accepts: the image, STATE, and 2 GiB of DATA.
-pub const MIN_DISK_BYTES: u64 = 16 * MIB + 64 * MIB + 8 * MIB + 2 * 64 * MIB + 2 * 1024 * MIB + 256 * MIB + 2048 * MIB + MIB;
+pub const MIN_DISK_BYTES: u64 =
+    16 * MIB + 64 * MIB + 8 * MIB + 2 * 64 * MIB + 2 * 1024 * MIB + 256 * MIB + 2048 * MIB + MIB;
 /// STATE's file system ends this much before its partition does, so that a LUKS2 header fits in place later.
 pub const STATE_RESERVED_BYTES: u64 = 32 * MIB;
 

@@ -3,7 +3,6 @@
 //! Tests bring it onto a node with the configuration volume; it is never in the OS image. The host's root is mounted
 //! read-only at /host. Start reading at [`route`].
 
-mod orphans;
 mod processes;
 mod query;
 
@@ -58,7 +57,6 @@ fn route(path: &str, query: &Query) -> io::Result<Vec<u8>> {
         "/pss" => processes::memory().map(String::into_bytes),
         "/zombies" => processes::zombies().map(|count| format!("{count}\n").into_bytes()),
         "/kill" => processes::kill(query.text("comm")?, query.number("signal")?).map(String::into_bytes),
-        "/orphans" => orphans::make(query.number("count")?).map(String::into_bytes),
         "/read" => read(Path::new(query.text("path")?)),
         "/write" => fs::write(query.text("path")?, "x").map(|()| b"written\n".to_vec()),
         "/grep" => grep(Path::new(query.text("path")?), query.text("text")?).map(String::into_bytes),
