@@ -40,8 +40,6 @@ pub struct Image {
     pub test_disk: PathBuf,
     /// Root file system with its hash tree.
     pub root: PathBuf,
-    /// Where the root's facts lie as JSON.
-    pub root_facts: PathBuf,
     /// Slot A's UKI; slot B's lies beside it.
     pub uki: PathBuf,
     /// Archive of the probe image.
@@ -72,7 +70,6 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
         disk: disks.path.join("cairn.img"),
         test_disk: disks.path.join("cairn-test.img"),
         root: root.path.join("root.img"),
-        root_facts: root.path.join("root.json"),
         uki: ukis.path.join("a.efi"),
         probe_image: containers.path.join("probe.tar"),
     })
@@ -81,11 +78,14 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
 fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
     let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
     cache::artifact("container-images", key, "pause, hello and probe", |into| {
-        let makers: [(&str, fn(&[u8]) -> ContainerImage); 3] =
-            [("pause", oci::pause), ("hello", oci::hello), ("probe", oci::probe)];
-        for (name, make) in makers {
+        for name in ["pause", "hello", "probe"] {
             let program = fs::read(inputs.rust.statics.path.join(name))?;
-            fs::write(into.join(format!("{name}.tar")), make(&program).archive()?)?;
+            let image: ContainerImage = match name {
+                "pause" => oci::pause(&program),
+                "hello" => oci::hello(&program),
+                _ => oci::probe(&program),
+            };
+            fs::write(into.join(format!("{name}.tar")), image.archive()?)?;
         }
         Ok(())
     })

@@ -30,10 +30,6 @@ pub struct Built {
     pub sdk: Sdk,
     /// Kernel.
     pub kernel: kernel::Kernel,
-    /// Go programs.
-    pub go: go::GoPrograms,
-    /// Rust programs of a device.
-    pub rust: rust::RustPrograms,
     /// Bootable image.
     pub image: image::Image,
     /// osctl of this host.
@@ -58,7 +54,7 @@ pub fn all(repository: &Path) -> Result<Built> {
     let inputs = image::Inputs { repository, sdk: &sdk, kernel: &kernel, go: &go, rust: &rust };
     let image = image::provide(&inputs)?;
     let osctl = osctl(repository)?;
-    Ok(Built { sdk, kernel, go, rust, image, osctl })
+    Ok(Built { sdk, kernel, image, osctl })
 }
 
 /// Builds osctl with the host's cargo.
