@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use image::{
     disk::Disk,
     erofs::{self, RootImage},
@@ -109,6 +109,10 @@ fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
 fn seal_root(inputs: &Inputs<'_>, containers: &Artifact, into: &Path) -> Result<()> {
     let tree = into.join("tree");
     image::root::plan(&parts(inputs, containers)?)?.write(&tree)?;
+    let forbidden = image::forbidden::forbidden(&tree)?;
+    if !forbidden.is_empty() {
+        bail!("the root must hold no shell, interpreter, package manager or SSH, but has {forbidden:?}");
+    }
     let programs = Programs::new(&inputs.sdk.root);
     let facts = erofs::seal(&programs, &tree, &into.join("root.img"))?;
     fs::write(into.join("root.json"), serde_json::to_vec_pretty(&facts)?)?;
