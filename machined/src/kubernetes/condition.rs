@@ -63,16 +63,20 @@ pub fn service(name: &str, service: Option<&Service>) -> Verdict {
 
 /// Health of all pods. `missing` are configured pods that the kubelet should have by now and has not.
 pub fn pods(pods: &[Pod], missing: &[String]) -> Verdict {
-    if !missing.is_empty() {
-        let message = format!(
-            "the kubelet did not accept {}; see `osctl logs kubelet` for what is wrong with the manifest",
-            some_of(missing)
-        );
-        return Verdict::new(Status::Unhealthy, "PodRejected", message);
-    }
     let failing: Vec<String> = pods.iter().filter_map(failure).collect();
+    let mut problems = Vec::new();
+    if !missing.is_empty() {
+        problems.push(format!(
+            "the kubelet did not accept {}, see `osctl logs kubelet` for what is wrong with the manifest",
+            some_of(missing)
+        ));
+    }
     if !failing.is_empty() {
-        return Verdict::new(Status::Unhealthy, "PodFailing", some_of(&failing));
+        problems.push(some_of(&failing));
+    }
+    if !problems.is_empty() {
+        let reason = if missing.is_empty() { "PodFailing" } else { "PodRejected" };
+        return Verdict::new(Status::Unhealthy, reason, problems.join("; "));
     }
     let starting: Vec<String> = pods.iter().filter(|pod| !is_done(pod)).map(id).collect();
     if !starting.is_empty() {
@@ -208,6 +212,8 @@ mod tests {
         let names: Vec<String> = (0..5).map(|n| format!("default/{n}")).collect();
         let verdict = pods(&present, &names);
         assert_eq!(verdict.reason, "PodRejected");
-        assert!(verdict.message.contains("default/2 and 2 more;"), "{}", verdict.message);
+        let both = pods(&[pod("b", "Pending", false, "ImagePullBackOff")], &names).message;
+        assert!(both.ends_with("manifest; default/b: ImagePullBackOff: main: details"), "{both}");
+        assert!(verdict.message.contains("default/2 and 2 more,"), "{}", verdict.message);
     }
 }
