@@ -27,10 +27,10 @@ impl VolumeLabel {
         fat(medium).map(Self::Fat).or_else(|| iso9660(medium).map(Self::Iso9660))
     }
 
-    /// Whether it is labelled so. FAT keeps eleven characters, and mostly upper case.
+    /// Whether it is labelled so. FAT keeps mostly upper case.
     pub(super) fn matches(&self, wanted: &str) -> bool {
         match self {
-            Self::Fat(label) => wanted.get(..FAT_LABEL_BYTES).unwrap_or(wanted).eq_ignore_ascii_case(label),
+            Self::Fat(label) => wanted.eq_ignore_ascii_case(label),
             Self::Iso9660(label) => label == wanted,
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     fn labels_are_found() {
         let fat32 = label(&[(82, b"FAT32   "), (71, b"CAIRNCONFIG"), (510, &[0x55, 0xaa])]).unwrap();
         assert_eq!(fat32, VolumeLabel::Fat("CAIRNCONFIG".into()));
-        let fat16 = label(&[(54, b"FAT16   "), (43, b"cairn-confi"), (510, &[0x55, 0xaa])]).unwrap();
+        let fat16 = label(&[(54, b"FAT16   "), (43, b"cairnconfig"), (510, &[0x55, 0xaa])]).unwrap();
         let iso = label(&[(32768, b"\x01CD001\x01"), (32808, b"CAIRNCONFIG                    ")]).unwrap();
         assert_eq!(iso, VolumeLabel::Iso9660("CAIRNCONFIG".into()));
         assert!([fat32, fat16, iso].iter().all(|label| label.matches(layout::CONFIG_VOLUME_LABEL)));
