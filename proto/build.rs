@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
+    "cairn/config/v1/config.proto",
     "cairn/identity/v1/identity.proto",
     "cairn/log/v1/log.proto",
     "cairn/machine/v1/machine.proto",
+    "cairn/maintenance/v1/maintenance.proto",
     "cairn/resource/v1/resource.proto",
     "cairn/service/v1/service.proto",
 ];

@@ -8,6 +8,11 @@
 /// The compiled `FileDescriptorSet`, for reflection and for tests that enumerate all methods.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub mod config {
+    pub mod v1 {
+        tonic::include_proto!("cairn.config.v1");
+    }
+}
 pub mod identity {
     pub mod v1 {
         tonic::include_proto!("cairn.identity.v1");
@@ -21,6 +26,11 @@ pub mod log {
 pub mod machine {
     pub mod v1 {
         tonic::include_proto!("cairn.machine.v1");
+    }
+}
+pub mod maintenance {
+    pub mod v1 {
+        tonic::include_proto!("cairn.maintenance.v1");
     }
 }
 pub mod resource {

@@ -5,18 +5,11 @@
 //! read a clock. Start reading at [`parse`].
 
 mod document;
+mod kinds;
 mod pod;
 
 pub use document::{API_VERSION, ConfigError, ConfigErrors, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse};
+pub use kinds::{
+    Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
+};
 pub use pod::{PodError, StaticPod};
-
-/// A whole configuration.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeConfig {
-    /// Host name; absent means one made from the node id.
-    pub hostname: Option<String>,
-    /// CAs whose client certificates are let in, each in PEM.
-    pub client_cas: Vec<String>,
-    /// Pods that the kubelet runs without an API server.
-    pub static_pods: Vec<StaticPod>,
-}
