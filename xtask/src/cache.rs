@@ -93,8 +93,19 @@ pub fn artifact(
     hint: &str,
     build: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<Artifact> {
+    artifact_in(&scratch("artifacts")?, name, key, hint, build)
+}
+
+/// As [`artifact`], in a store of its own below `store`.
+pub fn artifact_in(
+    store: &Path,
+    name: &str,
+    key: Key,
+    hint: &str,
+    build: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Artifact> {
     let key = key.finish();
-    let folder = scratch("artifacts")?.join(name);
+    let folder = store.join(name);
     fs::create_dir_all(&folder)?;
     let path = folder.join(&key);
     if path.is_dir() {

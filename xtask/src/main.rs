@@ -9,6 +9,7 @@ mod host;
 mod nodes;
 mod quality;
 mod report;
+mod reproduce;
 mod sdk;
 mod test;
 
@@ -131,9 +132,19 @@ fn run(task: Task) -> Result<()> {
 fn tests(repository: &Path, kind: Option<test::Kind>, filter: Option<&str>, long: bool) -> Result<()> {
     if kind != Some(test::Kind::Qemu) {
         test::unit(repository, filter)?;
+        if long && filter.is_none() {
+            test::long_units(repository, &sdk::provide(repository)?)?;
+        }
     }
     if kind != Some(test::Kind::Unit) {
-        test::qemu(repository, &build::all(repository)?, filter, long)?;
+        let built = build::all(repository)?;
+        if filter.is_none() {
+            reproduce::assembly(repository, &built)?;
+        }
+        if filter.is_none() && long {
+            reproduce::everything(&built)?;
+        }
+        test::qemu(repository, &built, filter, long)?;
     }
     Ok(())
 }

@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use testbed::bed::{Bed, VARIABLE};
 
 use crate::{
-    build::{self, Built},
+    build::{self, Built, go},
     cache, host,
     report::{Step, say, seconds},
+    sdk::Sdk,
 };
 
 /// Which tests.
@@ -32,6 +33,24 @@ pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
     run(&mut cargo(&["--workspace", "--exclude", "testbed"]), "unit tests")?;
     // The tests in tests/qemu/tests need the bed that `qemu` prepares.
     run(&mut cargo(&["--package", "testbed", "--lib"]), "unit tests of the test bed")
+}
+
+/// Runs what no ordinary run has the time or the rights for.
+pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
+    let ignored = |package: &str, filter: &str, arguments: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--locked", "--package", package]).args(arguments);
+        command.args([filter, "--", "--ignored"]).current_dir(repository);
+        command
+    };
+    run(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
+    if nix::unistd::geteuid().is_root() {
+        let containerd = go::provide(repository, sdk)?.containerd.join("containerd");
+        let mut command = ignored("machined", "containerd_takes", &[]);
+        return run(command.env("CAIRN_TEST_CONTAINERD", containerd), "import into a real containerd");
+    }
+    say("the import into a real containerd needs root: left out");
+    Ok(())
 }
 
 /// Runs the QEMU tests.

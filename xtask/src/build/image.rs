@@ -58,6 +58,8 @@ pub struct Inputs<'a> {
     pub go: &'a GoPrograms,
     /// Rust programs.
     pub rust: &'a RustPrograms,
+    /// Where the outputs are kept.
+    pub store: &'a Path,
 }
 
 /// Assembles the image, or takes it from the cache.
@@ -77,7 +79,7 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
 
 fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
     let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
-    cache::artifact("container-images", key, "pause, hello and probe", |into| {
+    cache::artifact_in(inputs.store, "container-images", key, "pause, hello and probe", |into| {
         for name in ["pause", "hello", "probe"] {
             let program = fs::read(inputs.rust.statics.path.join(name))?;
             let image: ContainerImage = match name {
@@ -101,7 +103,7 @@ fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
     for component in &inputs.go.keys {
         key = key.text(component);
     }
-    cache::artifact("root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
+    cache::artifact_in(inputs.store, "root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
         seal_root(inputs, containers, into)
     })
 }
@@ -150,7 +152,7 @@ fn release(inputs: &Inputs<'_>) -> Release {
 
 fn ukis(inputs: &Inputs<'_>, root: &Artifact) -> Result<Artifact> {
     let key = key(inputs, "uki")?.text(&root.key).text(&inputs.kernel.key);
-    cache::artifact("uki", key, "one for each slot", |into| {
+    cache::artifact_in(inputs.store, "uki", key, "one for each slot", |into| {
         let facts: RootImage = serde_json::from_slice(&fs::read(root.path.join("root.json"))?)?;
         for (name, partition, extra) in [
             ("a.efi", &layout::ROOT_A, &[][..]),
@@ -179,7 +181,7 @@ pub fn assemble_uki(inputs: &Inputs<'_>, command_line: &str) -> Result<Vec<u8>> 
 
 fn disks(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact) -> Result<Artifact> {
     let key = key(inputs, "disk")?.text(&root.key).text(&ukis.key).text(&inputs.rust.selector.key);
-    cache::artifact("disk", key, "raw disk images", |into| {
+    cache::artifact_in(inputs.store, "disk", key, "raw disk images", |into| {
         for (name, uki) in [("cairn.img", "a.efi"), ("cairn-test.img", "test-a.efi")] {
             assemble_disk(inputs, &root.path.join("root.img"), &ukis.path.join(uki), &into.join(name))?;
         }

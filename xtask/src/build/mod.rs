@@ -49,12 +49,16 @@ impl Built {
 pub fn all(repository: &Path) -> Result<Built> {
     let sdk = sdk::provide(repository)?;
     let kernel = kernel::provide(repository, &sdk)?;
-    let go = go::provide(repository, &sdk)?;
-    let rust = rust::provide(repository, &sdk)?;
-    let inputs = image::Inputs { repository, sdk: &sdk, kernel: &kernel, go: &go, rust: &rust };
-    let image = image::provide(&inputs)?;
+    let image = image_in(repository, &sdk, &kernel, &cache::scratch("artifacts")?)?;
     let osctl = osctl(repository)?;
     Ok(Built { sdk, kernel, image, osctl })
+}
+
+/// Assembles the image into `store`, or takes it from there; its parts come from the cache.
+pub fn image_in(repository: &Path, sdk: &Sdk, kernel: &kernel::Kernel, store: &Path) -> Result<image::Image> {
+    let go = go::provide(repository, sdk)?;
+    let rust = rust::provide(repository, sdk)?;
+    image::provide(&image::Inputs { repository, sdk, kernel, go: &go, rust: &rust, store })
 }
 
 /// Builds osctl with the host's cargo.
