@@ -74,7 +74,7 @@ pub struct Identity {
     node_id: NodeId,
     machine_id: String,
     key: Key,
-    cas: Bundle,
+    cas: Mutex<Bundle>,
     certificate: Mutex<Certificate>,
     time_floor_s: u64,
 }
@@ -97,7 +97,7 @@ impl Identity {
         })?;
         Ok(Self {
             certificate: Mutex::new(Certificate::from_pem(&certificate).map_err(IdentityError::Certificate)?),
-            cas: Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?,
+            cas: Mutex::new(Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?),
             machine_id: machine_id.trim().to_owned(),
             time_floor_s: release.time_floor_s,
             folder,
@@ -123,7 +123,19 @@ impl Identity {
 
     /// The CAs, in PEM, in the order of the configuration.
     pub fn cas_pem(&self) -> String {
-        self.cas.to_pem()
+        self.cas().to_pem()
+    }
+
+    /// Lets in clients of these CAs from now on, and no others. The present ones stay when these are of no use.
+    pub fn trust(&self, client_cas: &[String]) -> Result<(), IdentityError> {
+        let cas = Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?;
+        *self.cas.lock().unwrap_or_else(PoisonError::into_inner) = cas;
+        self.render()
+    }
+
+    /// The CAs whose clients are let in.
+    pub fn cas(&self) -> Bundle {
+        self.cas.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// PKCS #10 request in DER.
@@ -134,12 +146,12 @@ impl Identity {
     /// Whether the serving certificate was issued by a configured CA.
     pub fn is_adopted(&self) -> bool {
         let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
-        node::check_server(certificate.der(), &self.cas, &self.node_id).is_ok()
+        node::check_server(certificate.der(), &self.cas(), &self.node_id).is_ok()
     }
 
     /// Takes an issued certificate, keeps it and renders it for apid.
     pub fn install(&self, der: &[u8]) -> Result<(), IdentityError> {
-        node::check_issued(der, &self.key.public_key_der(), &self.cas, &self.node_id)
+        node::check_issued(der, &self.key.public_key_der(), &self.cas(), &self.node_id)
             .map_err(IdentityError::Refused)?;
         let certificate = Certificate::from_der(der).map_err(IdentityError::Certificate)?;
         replace_file(&self.folder.join("certificate.pem"), certificate.to_pem().as_bytes(), 0o600)
@@ -162,7 +174,8 @@ impl Identity {
         let facts = json!({"node_id": self.node_id.as_str(), "time_floor_s": self.time_floor_s}).to_string();
         let key = self.key.to_pem();
         for (path, content) in [
-            (path::APID_CA, self.cas.to_pem().as_str()),
+            (path::APID_CA, self.cas_pem().as_str()),
+            (path::APID_REVOKED, ""),
             (path::APID_IDENTITY, facts.as_str()),
             (path::APID_CERT, certificate.as_str()),
             (path::APID_KEY, key.as_str()),

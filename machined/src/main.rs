@@ -10,6 +10,8 @@ mod context;
 mod control_client;
 mod controllers;
 mod error_chain;
+mod etc;
+mod follow;
 mod health;
 mod identity;
 mod kubernetes;

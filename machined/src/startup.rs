@@ -1,6 +1,6 @@
 //! From nothing to a served API: disk, STATE, configuration, identity; then DATA and the controllers.
 
-use std::{convert::Infallible, error::Error, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use bootstate::{Provisioning, Record, Sha256};
@@ -16,6 +16,8 @@ use crate::{
     control_client::Control,
     controllers,
     error_chain::error_chain,
+    etc,
+    follow::Settled,
     health::{Health, Status},
     identity::{Identity, IdentityError},
     kubernetes, network, notify,
@@ -76,15 +78,18 @@ pub async fn run() -> Result<Infallible, StartupError> {
     let control = Control::default();
     tokio::spawn(notify::keep_alive());
     let foundation = lay(&release, &control).await;
-    let node = describe(&foundation);
-    render_etc(&node).map_err(StartupError::Etc)?;
+    let node = describe(&foundation.identity);
+    let hostname = node.hostname(&foundation.config);
+    etc::render(&hostname, &node.machine_id, None).map_err(StartupError::Etc)?;
 
     let (data_done, data_ready) = watch::channel(false);
     let Foundation { disk, boot_state, config, identity } = foundation;
+    let (_config_sender, config) = watch::channel(Arc::new(config));
     let context = Arc::new(Context {
         store: Store::default(),
         control,
         config,
+        settled: Settled::default(),
         release,
         slot: slot(),
         node,
@@ -220,23 +225,8 @@ fn trust_anchors_sha256(identity: &Identity) -> [u8; 32] {
     hash
 }
 
-fn describe(foundation: &Foundation) -> NodeIdentity {
-    let Foundation { config, identity, .. } = foundation;
-    let node_id = identity.node_id().to_owned();
-    let short: String = node_id.chars().take(8).collect();
-    NodeIdentity {
-        hostname: config.hostname.clone().unwrap_or_else(|| format!("cairn-{short}")),
-        machine_id: identity.machine_id().to_owned(),
-        node_id,
-    }
-}
-
-fn render_etc(node: &NodeIdentity) -> io::Result<()> {
-    nix::unistd::sethostname(&node.hostname)?;
-    let folder = Path::new(path::RUN_ETC);
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join("hostname"), format!("{}\n", node.hostname))?;
-    fs::write(folder.join("machine-id"), format!("{}\n", node.machine_id))
+fn describe(identity: &Identity) -> NodeIdentity {
+    NodeIdentity { node_id: identity.node_id().to_owned(), machine_id: identity.machine_id().to_owned() }
 }
 
 fn slot() -> &'static str {

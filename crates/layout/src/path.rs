@@ -22,6 +22,8 @@ pub const APID_KEY: &str = "/run/apid/server.key";
 pub const APID_CERT: &str = "/run/apid/server.crt";
 /// Trusted client CAs, PEM bundle.
 pub const APID_CA: &str = "/run/apid/ca.crt";
+/// SHA-256 of revoked client certificates, one per line in hex.
+pub const APID_REVOKED: &str = "/run/apid/revoked";
 /// JSON: {"node_id": string, "time_floor_s": seconds since 1970}.
 pub const APID_IDENTITY: &str = "/run/apid/identity.json";
 /// containerd's socket.

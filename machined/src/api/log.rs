@@ -46,7 +46,7 @@ impl api::log_service_server::LogService for Service {
                 run(async move { file::send(&path, selection, Plain, &sender).await })
             }
             Some(Source::Container(container)) => {
-                let path = container_log(&container, &self.0.node.hostname)?;
+                let path = container_log(&container, &self.0.hostname())?;
                 run(async move { file::send(&path, selection, CriFilter::default(), &sender).await })
             }
         };

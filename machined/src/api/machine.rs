@@ -34,7 +34,7 @@ impl api::machine_service_server::MachineService for Service {
             architecture: if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }.to_owned(),
             slot: context.slot.to_owned(),
             node_id: context.node.node_id.clone(),
-            hostname: context.node.hostname.clone(),
+            hostname: context.hostname(),
             boot_id: kernel("random/boot_id"),
         }))
     }

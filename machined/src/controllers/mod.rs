@@ -1,6 +1,7 @@
 //! Controllers that only watch and publish.
 
 mod address;
+mod clients;
 mod integrity;
 mod services;
 mod storage;
@@ -17,6 +18,7 @@ pub async fn run(context: Arc<Context>) {
         storage::run(&context),
         integrity::run(&context),
         address::run(&context),
+        clients::run(&context),
         watchdog::run(&context),
     );
 }

@@ -24,10 +24,11 @@ mod services;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use config::NodeConfig;
 use layout::path;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{context::Context, error_chain::error_chain, health::Status};
+use crate::{context::Context, error_chain::error_chain, follow::Follower, health::Status};
 
 /// Between attempts at what stands in the way of starting at all.
 const RETRY: Duration = Duration::from_secs(10);
@@ -45,43 +46,76 @@ pub async fn run(context: Arc<Context>) {
         // The sender ends only with the process.
         return;
     }
-    start(&context).await;
+    let mut follower = context.follower("kubernetes");
+    start(&context, &mut follower).await;
     let (given, manifests) = watch::channel(None);
+    let (tried, images_tried) = watch::channel(false);
     tokio::join!(
         services::watch_containerd(&context),
         services::watch_kubelet(&context),
         pods::run(&context, manifests),
-        provide_work(&context, &given),
+        provide_images(&context, &tried),
+        follow(&context, follower, images_tried, &given),
     );
 }
 
 /// Renders, then starts containerd and the kubelet.
-async fn start(context: &Context) {
+async fn start(context: &Context, follower: &mut Follower) {
     loop {
-        let hostname = context.node.hostname.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&hostname)).await;
-        let error = match prepared {
-            Ok(Ok(())) => match services::start(&context.control).await {
+        let config = follower.current();
+        let error = match prepare(context, &config).await {
+            Ok(()) => match services::start(&context.control).await {
                 Ok(()) => return,
                 Err(error) => error_chain(&error),
             },
-            Ok(Err(error)) => error_chain(&error),
-            Err(error) => error_chain(&error),
+            Err(error) => error,
         };
         context.health.set(services::KUBELET, Status::Unhealthy, "CannotStart", error);
         tokio::time::sleep(RETRY).await;
     }
 }
 
-/// Images, then pods: a pod whose image is not there yet would wait for the kubelet's back-off. Pods are given even
-/// when an import failed, since the image may be there or be pulled.
-async fn provide_work(context: &Context, given: &watch::Sender<Option<Instant>>) {
+async fn prepare(context: &Context, config: &NodeConfig) -> Result<(), String> {
+    let hostname = context.node.hostname(config);
+    match tokio::task::spawn_blocking(move || prepare::prepare(&hostname)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error_chain(&error)),
+        Err(error) => Err(error_chain(&error)),
+    }
+}
+
+/// Renders for each configuration, and gives its pods to the kubelet. Pods wait for images: one whose image is not
+/// there yet would wait for the kubelet's back-off. Which service reads what is rendered anew, and so is restarted,
+/// the plan of the change says.
+async fn follow(
+    context: &Context,
+    mut follower: Follower,
+    mut images_tried: watch::Receiver<bool>,
+    given: &watch::Sender<Option<Instant>>,
+) {
+    loop {
+        let config = follower.current();
+        if let Err(error) = prepare(context, &config).await {
+            context.health.set(services::KUBELET, Status::Unhealthy, "NotRendered", error);
+        }
+        if *images_tried.borrow_and_update() {
+            give_pods(context, &config, given).await;
+        }
+        follower.settle(&config);
+        tokio::select! {
+            () = follower.changed() => {}
+            tried = images_tried.changed() => if tried.is_err() { return },
+        }
+    }
+}
+
+/// Imports images until there is nothing left to try. After the first attempt pods are given even if it failed, since
+/// an image may be there or be pulled.
+async fn provide_images(context: &Context, tried: &watch::Sender<bool>) {
     loop {
         services::running(&context.store, services::CONTAINERD).await;
         let again = import(context).await;
-        if given.borrow().is_none() {
-            give_pods(context, given).await;
-        }
+        tried.send_replace(true);
         if !again {
             return;
         }
@@ -107,8 +141,8 @@ async fn import(context: &Context) -> bool {
     again
 }
 
-async fn give_pods(context: &Context, given: &watch::Sender<Option<Instant>>) {
-    let pods = context.config.static_pods.clone();
+async fn give_pods(context: &Context, config: &NodeConfig, given: &watch::Sender<Option<Instant>>) {
+    let pods = config.static_pods.clone();
     let written =
         tokio::task::spawn_blocking(move || manifests::write(Path::new(path::MANIFESTS), &pods)).await;
     let error = match written {

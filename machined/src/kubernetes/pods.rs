@@ -1,6 +1,6 @@
 //! Publishes pods as the kubelet reports them on its local socket: a watch, so an idle node stays idle.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tonic::{Status as RpcStatus, Streaming, transport::Endpoint};
@@ -93,9 +93,9 @@ async fn until(deadline: Option<Instant>) {
 fn judge(context: &Context, pods: &Pods, given: Option<Instant>) {
     let pods = pods.all();
     let overdue = given.is_some_and(|given| given.elapsed() >= ACCEPTANCE);
-    let configured = context.config.static_pods.iter();
-    let configured = configured.map(|pod| (pod.namespace.as_str(), pod.name.as_str()));
-    let missing = condition::missing(configured, &context.node.hostname, &pods);
+    let config = Arc::clone(&context.config.borrow());
+    let configured = config.static_pods.iter().map(|pod| (pod.namespace.as_str(), pod.name.as_str()));
+    let missing = condition::missing(configured, &context.node.hostname(&config), &pods);
     let verdict = match (missing.is_empty(), overdue) {
         (false, false) => condition::waiting(&missing),
         (false, true) | (true, _) => condition::pods(&pods, &missing),

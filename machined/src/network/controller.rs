@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use config::NodeConfig;
 use dhcp::Event;
 use tokio::time::sleep;
 
@@ -36,6 +38,7 @@ pub struct Controller {
     retry: Retry,
     /// While links may still negotiate: until when.
     starting_until_ms: Option<u64>,
+    config: Arc<NodeConfig>,
 }
 
 /// What ended the sleep.
@@ -43,12 +46,14 @@ enum Wake {
     Changed(io::Result<()>),
     Reply(io::Result<Vec<u8>>),
     Timer,
+    Configured,
 }
 
 impl Controller {
     /// A controller; must be made inside of the runtime.
-    pub fn new(environment: Environment) -> Self {
+    pub fn new(mut environment: Environment) -> Self {
         Self {
+            config: environment.config.current(),
             leases: LeaseStore::new(environment.leases.clone()),
             environment,
             uplink: None,
@@ -85,6 +90,7 @@ impl Controller {
                 wait.succeeded();
             }
             self.report();
+            self.environment.config.settle(&self.config);
             match self.sleep(&monitor).await {
                 Wake::Changed(result) => {
                     result.map_err(NetworkError::Monitor)?;
@@ -92,11 +98,12 @@ impl Controller {
                 }
                 Wake::Reply(reply) => self.reply(reply),
                 Wake::Timer => self.timer(),
+                Wake::Configured => self.configure(),
             }
         }
     }
 
-    async fn sleep(&self, monitor: &Monitor) -> Wake {
+    async fn sleep(&mut self, monitor: &Monitor) -> Wake {
         let uplink = self.uplink.as_ref();
         let deadlines = [uplink.and_then(Uplink::timer_ms), self.retry.at_ms, self.starting_until_ms];
         let deadline_ms = deadlines.into_iter().flatten().min();
@@ -117,7 +124,23 @@ impl Controller {
             result = monitor.changed() => Wake::Changed(result),
             reply = receive => Wake::Reply(reply),
             () = timer => Wake::Timer,
+            () = self.environment.config.changed() => Wake::Configured,
         }
+    }
+
+    /// Obeys another configuration. A client asks under one host name, so another name means another client; the lease
+    /// is kept and confirmed under the new name.
+    fn configure(&mut self) {
+        let former = self.hostname();
+        self.config = self.environment.config.current();
+        if self.hostname() != former {
+            self.uplink = None;
+        }
+        self.dirty = true;
+    }
+
+    fn hostname(&self) -> String {
+        self.environment.node.hostname(&self.config)
     }
 
     fn reply(&mut self, reply: io::Result<Vec<u8>>) {
@@ -195,8 +218,7 @@ impl Controller {
         let chosen = choose_uplink(&observed.links, self.current(observed), had_lease);
         if self.uplink.as_ref().map(|uplink| uplink.link) != chosen.map(|link| link.index) {
             let held_lease = self.uplink.as_ref().is_some_and(|uplink| uplink.lease().is_some());
-            self.uplink =
-                chosen.and_then(|link| Uplink::new(link, self.environment.hostname.clone(), &self.leases));
+            self.uplink = chosen.and_then(|link| Uplink::new(link, Some(self.hostname()), &self.leases));
             self.lease_may_have_changed(held_lease);
         }
         if let (Some(uplink), Some(link)) = (&mut self.uplink, chosen) {

@@ -30,7 +30,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::context::Context;
+use crate::context::{Context, NodeIdentity};
+use crate::follow::Follower;
 use crate::health::Health;
 use crate::store::Store;
 use controller::Controller;
@@ -41,7 +42,8 @@ struct Environment {
     store: Store,
     health: Health,
     address: watch::Sender<Option<IpAddr>>,
-    hostname: Option<String>,
+    node: NodeIdentity,
+    config: Follower,
     sysfs: Sysfs,
     leases: PathBuf,
     resolv_conf: PathBuf,
@@ -53,7 +55,8 @@ pub async fn run(context: Arc<Context>) {
         store: context.store.clone(),
         health: context.health.clone(),
         address: context.address.clone(),
-        hostname: Some(context.node.hostname.clone()),
+        node: context.node.clone(),
+        config: context.follower("network"),
         sysfs: Sysfs::default(),
         leases: Path::new(layout::path::STATE).join("network/leases"),
         resolv_conf: Path::new(layout::path::RUN_ETC).join("resolv.conf"),

@@ -8,8 +8,10 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use config::NodeConfig;
 use resource::Spec as _;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -18,6 +20,8 @@ use tokio::task::JoinHandle;
 use super::Environment;
 use super::controller::Controller;
 use super::sysfs::Sysfs;
+use crate::context::NodeIdentity;
+use crate::follow::{Follower, Settled};
 use crate::health::Health;
 use crate::store::Store;
 use peer::{Dnsmasq, Network};
@@ -209,6 +213,7 @@ struct Node {
     store: Store,
     health: Health,
     address: watch::Sender<Option<IpAddr>>,
+    config: watch::Sender<Arc<NodeConfig>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -223,6 +228,7 @@ impl Node {
             store: Store::default(),
             health: Health::default(),
             address: watch::Sender::new(None),
+            config: watch::Sender::default(),
             task: None,
         }
     }
@@ -232,7 +238,8 @@ impl Node {
             store: self.store.clone(),
             health: self.health.clone(),
             address: self.address.clone(),
-            hostname: Some("node".into()),
+            node: NodeIdentity { node_id: "node".into(), machine_id: String::new() },
+            config: Follower::new("network", self.config.subscribe(), Settled::default()),
             sysfs: Sysfs { links: self.files.path().join("net"), ipv6: self.ipv6.clone() },
             leases: self.files.path().join("leases"),
             resolv_conf: self.files.path().join("resolv.conf"),
