@@ -10,6 +10,7 @@ use std::{
     process::Stdio,
 };
 
+use pki::{Ca, Role, SubjectName, Validity};
 use serde_json::Value;
 use support::{SOON, bed, blueprint, up};
 use testbed::{bed::Bed, http, node::Node};
@@ -118,20 +119,19 @@ fn strangers_are_refused(bed: &Bed, node: &Node) {
     assert!(!refused.status.success());
 
     let port = node.forwarded(layout::API_PORT).unwrap();
-    // No certificate, and TLS 1.2: the handshake must not end well.
-    for extra in [&["-tls1_3"][..], &["-tls1_2"]] {
-        let output = bed
-            .programs()
-            .command("openssl")
-            .args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-alpn", "h2", "-ign_eof"])
-            .args(extra)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(text.contains("alert"), "{extra:?} was not refused with an alert: {text}");
+    // No certificate, TLS 1.2, and one that expired before the image was made: the handshake must not end well.
+    let [expired, valid] = [Validity::starting(1_000_000_000, 3600), Validity::UNLIMITED]
+        .map(|validity| client_files(node, validity));
+    for (extra, alert) in [
+        (&["-tls1_3"][..], "alert certificate required"),
+        (&["-tls1_2"], "alert protocol version"),
+        (&["-cert", &expired.0, "-key", &expired.1], "alert certificate expired"),
+    ] {
+        let text = handshake(bed, port, extra);
+        assert!(text.contains(alert), "{extra:?} was not refused with an {alert}: {text}");
     }
+    let text = handshake(bed, port, &["-cert", &valid.0, "-key", &valid.1]);
+    assert!(!text.contains("alert certificate"), "a good certificate is refused: {text}");
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
     plain.set_read_timeout(Some(SOON)).unwrap();
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
@@ -139,6 +139,40 @@ fn strangers_are_refused(bed: &Bed, node: &Node) {
     plain.read_to_end(&mut answer).ok();
     // At most a TLS alert record (type 21), never HTTP/2.
     assert!(answer.first().is_none_or(|byte| *byte == 21), "plain text was answered: {answer:?}");
+}
+
+/// What OpenSSL's client says of a connection with these arguments. What it sends is no HTTP/2, so that a server which
+/// lets it in ends the connection too.
+fn handshake(bed: &Bed, port: u16, arguments: &[&str]) -> String {
+    let mut client = bed
+        .programs()
+        .command("openssl")
+        .args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-alpn", "h2", "-ign_eof"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Where the handshake fails the pipe may be closed already.
+    client.stdin.take().unwrap().write_all(&[b'x'; 64]).ok();
+    let output = client.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Files with an admin's certificate of the fleet's CA and its key, valid when no `osctl` would make it so.
+fn client_files(node: &Node, validity: Validity) -> (String, String) {
+    let text = std::fs::read_to_string(node.secrets()).unwrap();
+    let bundle: Value = serde_saphyr::from_str(&text).unwrap();
+    let [certificate, key] = ["certificate", "key"].map(|part| bundle["ca"][part].as_str().unwrap());
+    let ca = Ca::from_pem(certificate, key).unwrap();
+    let client = ca.issue_client(&SubjectName::parse("old").unwrap(), Role::Admin, validity).unwrap();
+    let write = |end: &str, content: &str| {
+        let path = node.files().folder().join(format!("{}-{end}", validity.not_after_s));
+        std::fs::write(&path, content).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    (write("client.crt", &client.certificate.to_pem()), write("client.key", &client.key.to_pem()))
 }
 
 fn a_reader_cannot_reboot(node: &Node) {
