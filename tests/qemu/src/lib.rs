@@ -6,10 +6,12 @@
 //! Start reading at [`node::Node`].
 
 pub mod accelerator;
+pub mod bare;
 pub mod bed;
 pub mod console;
 pub mod http;
 pub mod machine;
+pub mod measure;
 pub mod node;
 pub mod programs;
 pub mod qmp;

@@ -4,12 +4,8 @@
 
 mod support;
 
-use serde_json::Value;
 use support::{bed, blueprint, up};
-
-const INIT_PSS_LIMIT_KIB: u64 = 2 * 1024;
-const OURS_PSS_LIMIT_KIB: u64 = 20 * 1024;
-const ROOT_IMAGE_LIMIT_BYTES: u64 = 256 << 20;
+use testbed::measure::{self, INIT_PSS_LIMIT_KIB, OWN_PSS_LIMIT_KIB, ROOT_IMAGE_LIMIT_BYTES};
 
 #[test]
 fn an_idle_node_stays_within_its_limits() {
@@ -23,17 +19,11 @@ fn an_idle_node_stays_within_its_limits() {
 
     let node = up(&bed, &blueprint(&bed, "limits"));
     node.osctl(&["health", "--wait"]).unwrap();
-    let processes: Value = serde_json::from_str(&node.probe("GET", "/pss").unwrap()).unwrap();
-    let pss = |name: &str| -> u64 {
-        let all = processes.as_array().unwrap().iter();
-        let found: Vec<u64> =
-            all.filter(|p| p["comm"] == name).map(|p| p["pss_kib"].as_u64().unwrap()).collect();
-        assert_eq!(found.len(), 1, "{name}: {found:?}");
-        found[0]
-    };
-    let (init, machined, apid) = (pss("init"), pss("machined"), pss("apid"));
+    let processes = measure::processes(&node).unwrap();
+    let [init, machined, apid] =
+        ["init", "machined", "apid"].map(|name| measure::pss_kib(&processes, name).unwrap());
     println!("proportional set size: init {init} KiB, machined {machined} KiB, apid {apid} KiB");
     assert!(init <= INIT_PSS_LIMIT_KIB, "init: {init} KiB, limit {INIT_PSS_LIMIT_KIB}");
-    let ours = init + machined + apid;
-    assert!(ours <= OURS_PSS_LIMIT_KIB, "ours together: {ours} KiB, limit {OURS_PSS_LIMIT_KIB}");
+    let own = init + machined + apid;
+    assert!(own <= OWN_PSS_LIMIT_KIB, "ours together: {own} KiB, limit {OWN_PSS_LIMIT_KIB}");
 }
