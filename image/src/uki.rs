@@ -10,16 +10,20 @@ const BLOCK_SECTORS: u64 = 8;
 /// Longest `dm-mod.create=` that the kernel takes (DM_MAX_STR_SIZE).
 const DM_CREATE_MAX_BYTES: usize = 4095;
 
+/// What `dm-mod.create=` is told: the verity device over a root image that lies on `device`. It has no option for
+/// corrupted blocks: they end in EIO for whoever reads them.
+pub fn verity_device(root: &RootImage, device: &str) -> String {
+    let sectors = root.data_blocks * BLOCK_SECTORS;
+    let (data, start, hash, salt) = (root.data_blocks, root.hash_start_block, &root.root_hash, &root.salt);
+    // Name, no uuid, no minor, read-only; then version, devices, block sizes, data blocks, hash start, algorithm.
+    format!("root,,,ro,0 {sectors} verity 1 {device} {device} 4096 4096 {data} {start} sha256 {hash} {salt}")
+}
+
 /// The kernel command line of a slot whose root lies on `partition`.
 pub fn command_line(root: &RootImage, partition: &Partition, extra: &[&str]) -> Result<String> {
     let guid = partition.guid.context("a root partition has a fixed GUID")?;
-    let sectors = root.data_blocks * BLOCK_SECTORS;
     let device = format!("PARTUUID={guid}");
-    let (data, start, hash, salt) = (root.data_blocks, root.hash_start_block, &root.root_hash, &root.salt);
-    // Name, no uuid, no minor, read-only; then version, devices, block sizes, data blocks, hash start, algorithm.
-    let table =
-        format!("0 {sectors} verity 1 {device} {device} 4096 4096 {data} {start} sha256 {hash} {salt}");
-    let create = format!("root,,,ro,{table}");
+    let create = verity_device(root, &device);
     if create.len() > DM_CREATE_MAX_BYTES {
         bail!("dm-mod.create would have {} bytes; the kernel takes {DM_CREATE_MAX_BYTES}", create.len());
     }

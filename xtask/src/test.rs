@@ -70,6 +70,8 @@ pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) 
         kernel: built.kernel.image.clone(),
         osctl: built.osctl.clone(),
         probe_image: built.image.probe_image.clone(),
+        floor_disk: built.image.floor_disk.clone(),
+        verify_reader: built.image.verify_reader.clone(),
         work: work.clone(),
         accelerator: tools.accelerator,
         seed: seed(repository)?,

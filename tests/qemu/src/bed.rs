@@ -29,6 +29,10 @@ pub struct Bed {
     pub osctl: PathBuf,
     /// Archive of the probe image, which only tests bring onto a node.
     pub probe_image: PathBuf,
+    /// Raw disk that boots as a node does, into an init that only says hello.
+    pub floor_disk: PathBuf,
+    /// Root file system with the reader of damaged verity devices as init.
+    pub verify_reader: PathBuf,
     /// Where nodes of tests live; a failed test leaves its node's logs there.
     pub work: PathBuf,
     /// Chosen accelerator.

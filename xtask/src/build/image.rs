@@ -11,6 +11,7 @@ use image::{
     erofs::{self, RootImage},
     oci::{self, ContainerImage},
     root::{Parts, Release},
+    tree::Tree,
     uki::{self, Uki},
 };
 use testbed::programs::Programs;
@@ -44,6 +45,10 @@ pub struct Image {
     pub uki: PathBuf,
     /// Archive of the probe image.
     pub probe_image: PathBuf,
+    /// Raw disk that boots as a node does, into an init that only says hello.
+    pub floor_disk: PathBuf,
+    /// Root file system with the reader of damaged verity devices as init.
+    pub verify_reader: PathBuf,
 }
 
 /// Everything that goes into an image.
@@ -68,12 +73,15 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
     let root = root(inputs, &containers)?;
     let ukis = ukis(inputs, &root)?;
     let disks = disks(inputs, &root, &ukis)?;
+    let guests = guests(inputs)?;
     Ok(Image {
         disk: disks.path.join("cairn.img"),
         test_disk: disks.path.join("cairn-test.img"),
         root: root.path.join("root.img"),
         uki: ukis.path.join("a.efi"),
         probe_image: containers.path.join("probe.tar"),
+        floor_disk: guests.path.join("floor.img"),
+        verify_reader: guests.path.join("verify-reader.img"),
     })
 }
 
@@ -110,7 +118,7 @@ fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
 
 fn seal_root(inputs: &Inputs<'_>, containers: &Artifact, into: &Path) -> Result<()> {
     let tree = into.join("tree");
-    image::root::plan(&parts(inputs, containers)?)?.write(&tree)?;
+    image::root::plan(&parts(inputs, &containers.path)?)?.write(&tree)?;
     let forbidden = image::forbidden::forbidden(&tree)?;
     if !forbidden.is_empty() {
         bail!("the root must hold no shell, interpreter, package manager or SSH, but has {forbidden:?}");
@@ -121,7 +129,8 @@ fn seal_root(inputs: &Inputs<'_>, containers: &Artifact, into: &Path) -> Result<
     cache::remove(&tree)
 }
 
-fn parts(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Parts> {
+/// What a root is planned from.
+pub fn parts(inputs: &Inputs<'_>, containers: &Path) -> Result<Parts> {
     let (statics, daemons) = (&inputs.rust.statics.path, &inputs.rust.daemons.path);
     let mut plugins: Vec<PathBuf> = cache::files_below(&inputs.go.cni)?;
     plugins.sort();
@@ -136,7 +145,7 @@ fn parts(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Parts> {
         cni_plugins: plugins,
         sdk: inputs.sdk.root.clone(),
         modules_builtin: inputs.kernel.modules_builtin.clone(),
-        images: ["pause", "hello"].map(|name| containers.path.join(format!("{name}.tar"))).into(),
+        images: ["pause", "hello"].map(|name| containers.join(format!("{name}.tar"))).into(),
     })
 }
 
@@ -194,6 +203,34 @@ pub fn assemble_disk(inputs: &Inputs<'_>, root: &Path, uki: &Path, output: &Path
     let selector = inputs.rust.selector.path.join("boot.efi");
     let disk = Disk { version: env!("CARGO_PKG_VERSION"), selector: &selector, uki, root };
     image::disk::assemble(&Programs::new(&inputs.sdk.root), &disk, output)
+}
+
+/// Roots of one program each; for the floor a disk with the node's selector, kernel and command line.
+fn guests(inputs: &Inputs<'_>) -> Result<Artifact> {
+    let rust = inputs.rust;
+    let key = key(inputs, "guest-images")?
+        .text(&inputs.sdk.key)
+        .text(&inputs.kernel.key)
+        .text(&rust.selector.key)
+        .text(&rust.guests.key);
+    cache::artifact_in(inputs.store, "guest-images", key, "roots of one program", |into| {
+        seal_guest(inputs, "verify-reader", &into.join("verify-reader.img"))?;
+        let (root, uki) = (into.join("floor-root.img"), into.join("floor.efi"));
+        let facts = seal_guest(inputs, "floor", &root)?;
+        fs::write(&uki, assemble_uki(inputs, &uki::command_line(&facts, &layout::ROOT_A, &[])?)?)?;
+        assemble_disk(inputs, &root, &uki, &into.join("floor.img"))
+    })
+}
+
+fn seal_guest(inputs: &Inputs<'_>, name: &str, output: &Path) -> Result<RootImage> {
+    let tree = output.with_extension("tree");
+    let mut plan = Tree::default();
+    plan.directory("/dev", 0o755)?;
+    plan.program("/sbin/init", &inputs.rust.guests.path.join(name))?;
+    plan.write(&tree)?;
+    let facts = erofs::seal(&Programs::new(&inputs.sdk.root), &tree, output)?;
+    cache::remove(&tree)?;
+    Ok(facts)
 }
 
 fn key(inputs: &Inputs<'_>, name: &str) -> Result<Key> {

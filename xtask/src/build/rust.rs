@@ -55,6 +55,17 @@ const STATIC: Group = Group {
         "-Ctarget-feature=+crt-static -Crelocation-model=static",
     )],
 };
+/// Linked statically: each is alone in its root.
+const GUESTS: Group = Group {
+    name: "guests",
+    hint: "what tests and measurements boot instead of a node, about 20 s",
+    target: "x86_64-unknown-linux-gnu",
+    packages: &["floor", "verify-reader"],
+    outputs: &["floor", "verify-reader"],
+    sources: &["Cargo.toml", "Cargo.lock", "tests/qemu/guests"],
+    arguments: &[],
+    environment: STATIC.environment,
+};
 const DAEMONS: Group = Group {
     name: "daemons",
     hint: "machined and apid, about 4 min",
@@ -75,6 +86,8 @@ pub struct RustPrograms {
     pub statics: Artifact,
     /// Holds `machined`, `apid`.
     pub daemons: Artifact,
+    /// Holds `floor`, `verify-reader`: never on a node.
+    pub guests: Artifact,
 }
 
 /// Builds everything of ours that runs on a device.
@@ -83,6 +96,7 @@ pub fn provide(repository: &Path, sdk: &Sdk) -> Result<RustPrograms> {
         selector: build(repository, sdk, &SELECTOR)?,
         statics: build(repository, sdk, &STATIC)?,
         daemons: build(repository, sdk, &DAEMONS)?,
+        guests: build(repository, sdk, &GUESTS)?,
     })
 }
 

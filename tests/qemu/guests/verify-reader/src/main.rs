@@ -26,7 +26,7 @@ struct Block([u8; BLOCK_BYTES]);
 
 fn main() -> nix::Result<()> {
     match compare() {
-        Ok(blocks) => println!("verify: done, {blocks} blocks"),
+        Ok(blocks) => println!("verify: done, {blocks}"),
         Err(error) => println!("verify: failed: {error}"),
     }
     reboot(RebootMode::RB_POWER_OFF).map(drop)
@@ -47,7 +47,7 @@ fn compare() -> io::Result<u64> {
         pristine.read_exact(&mut expected)?;
         match outcome {
             Ok(BLOCK_BYTES) if found.0 == expected => {}
-            Ok(_) => println!("verify: differs {number}"),
+            Ok(_) => println!("verify: different {number}"),
             Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => {
                 println!("verify: unreadable {number}")
             }
