@@ -122,6 +122,15 @@ pub const CONFIG_VOLUME_FILE: &str = "machine.yaml";
 /// Directory of that volume with images (OCI layouts as tar archives) to import.
 pub const CONFIG_VOLUME_IMAGES: &str = "images";
 
+/// Folder of the ESP that holds the seed: what a flashed disk brings along for the node's first start.
+pub const SEED_FOLDER: &str = "CAIRN";
+/// The seed in that folder, a tar archive with what a configuration volume would hold; made of zeros, in one piece.
+pub const SEED_FILE: &str = "SEED.TAR";
+/// Size of that file: what the selector and the tables of the ESP leave.
+pub const SEED_BYTES: u64 = 56 * MIB;
+/// In the archive: CA in PEM whose clients alone may configure the node.
+pub const SEED_ADMIN_CA: &str = "admin-ca.pem";
+
 /// TCP port of the API.
 pub const API_PORT: u16 = 50000;
 /// User and group id of apid.
