@@ -160,10 +160,10 @@ fn http2() -> Builder<TokioExecutor> {
 }
 
 fn judge(certificate: &CertificateDer<'_>, material: &Material) -> Result<Identity, Refusal> {
-    pki::judge(certificate, &material.cas, material.clock.now_s())
+    pki::judge(certificate, &material.cas, &material.revoked, material.clock.now_s())
 }
 
-/// Returns when the certificate is no longer let in: it expired, or its CA is no longer trusted.
+/// Returns when the certificate is no longer let in: it expired or was revoked, or its CA is no longer trusted.
 async fn refusal(certificate: &CertificateDer<'_>, mut material: watch::Receiver<Arc<Material>>) -> Refusal {
     loop {
         let current = Arc::clone(&material.borrow_and_update());

@@ -1,4 +1,4 @@
-//! What machined renders for apid: key, certificate, CAs, clock floor. Read at start and again on every change.
+//! What machined renders for apid: key, certificate, CAs, revocations, clock floor. Read at start and again on every change.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layout::path;
-use pki::{Bundle, BundleError};
+use pki::{Bundle, BundleError, RevocationError, Revocations};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::verifier::Verifier;
 
-/// Longest file: 16 CAs and a chain are well below it.
-const FILE_MAX_BYTES: u64 = 64 * 1024;
+/// Longest file: the most revocations, in hex, are below it.
+const FILE_MAX_BYTES: u64 = 512 * 1024;
 
 /// Everything that a handshake needs.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Material {
     pub tls: Arc<ServerConfig>,
     /// CAs of clients.
     pub cas: Bundle,
+    /// Client certificates that are let in no more.
+    pub revoked: Revocations,
     /// Under which certificates are judged.
     pub clock: Clock,
 }
@@ -50,6 +52,13 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: BundleError,
+    },
+    /// The revocations are not what they should be.
+    #[error("the list of revoked certificates is malformed")]
+    Revoked {
+        /// Why.
+        #[source]
+        source: RevocationError,
     },
     /// Key or certificate are not PEM.
     #[error("the serving key or certificate is not PEM")]
@@ -94,25 +103,27 @@ impl Material {
         );
         let cas = Bundle::from_pem(&String::from_utf8_lossy(&read(path::APID_CA)?))
             .map_err(|source| LoadError::Cas { source })?;
+        let revoked = Revocations::parse(&String::from_utf8_lossy(&read(path::APID_REVOKED)?))
+            .map_err(|source| LoadError::Revoked { source })?;
         let chain = CertificateDer::pem_slice_iter(&read(path::APID_CERT)?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| LoadError::Pem { source })?;
         let key = PrivateKeyDer::from_pem_slice(&read(path::APID_KEY)?)
             .map_err(|source| LoadError::Pem { source })?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Verifier::new(cas.clone(), revoked.clone(), clock, algorithms(&provider));
         let tls =
-            server_config(chain, key, cas.clone(), clock).map_err(|source| LoadError::Tls { source })?;
-        Ok(Self { tls: Arc::new(tls), cas, clock })
+            server_config(chain, key, provider, verifier).map_err(|source| LoadError::Tls { source })?;
+        Ok(Self { tls: Arc::new(tls), cas, revoked, clock })
     }
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    cas: Bundle,
-    clock: Clock,
+    provider: Arc<CryptoProvider>,
+    verifier: Verifier,
 ) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(cas, clock, algorithms(&provider));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))

@@ -1,6 +1,6 @@
 //! The TLS side of [`pki::judge`].
 
-use pki::{Bundle, Refusal};
+use pki::{Bundle, Refusal, Revocations};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -15,15 +15,21 @@ use crate::clock::Clock;
 #[derive(Debug)]
 pub struct Verifier {
     cas: Bundle,
+    revoked: Revocations,
     clock: Clock,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    /// Judges by `cas` and `clock`, and checks signatures with `algorithms`.
+    /// Judges by `cas`, `revoked` and `clock`, and checks signatures with `algorithms`.
     #[must_use]
-    pub fn new(cas: Bundle, clock: Clock, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { cas, clock, algorithms }
+    pub fn new(
+        cas: Bundle,
+        revoked: Revocations,
+        clock: Clock,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self { cas, revoked, clock, algorithms }
     }
 }
 
@@ -39,7 +45,7 @@ impl ClientCertVerifier for Verifier {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match pki::judge(end_entity, &self.cas, self.clock.now_s()) {
+        match pki::judge(end_entity, &self.cas, &self.revoked, self.clock.now_s()) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => Err(alert(&refusal).into()),
         }
@@ -73,6 +79,7 @@ fn alert(refusal: &Refusal) -> CertificateError {
     match refusal {
         Refusal::Malformed => CertificateError::BadEncoding,
         Refusal::UnknownIssuer => CertificateError::UnknownIssuer,
+        Refusal::Revoked => CertificateError::Revoked,
         Refusal::Expired { .. } | Refusal::NeverValid => CertificateError::Expired,
         Refusal::NotForClients => CertificateError::InvalidPurpose,
         Refusal::Subject | Refusal::Role => CertificateError::ApplicationVerificationFailure,

@@ -1,5 +1,7 @@
 //! Who is let in, and what happens to the rest.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use apid::connection::{FIRST_CALL_TIMEOUT, HANDSHAKE_TIMEOUT};
 use apid::limits::ADDRESS_CONNECTIONS_MAX;
 use pki::{Role, Template, Usage, Validity};
@@ -41,6 +43,32 @@ async fn certificates_are_judged_by_the_floor() {
     let credentials = credentials_for(&rig.files.ca, "timed", Role::Reader, expired);
     let refused = refusal(rig.address, tls(&rig.files.ca, Some(&credentials), &[&TLS13])).await;
     assert_eq!(refused, "received fatal alert: CertificateExpired");
+}
+
+/// Only the floor that machined vouches for counts. This computer's wall clock plays that of the node.
+#[tokio::test]
+async fn a_wrong_wall_clock_locks_nobody_out() {
+    const YEAR_S: u64 = 365 * DAY_S;
+    let wall_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for (what, floor_s) in [
+        ("the wall clock is ten years ahead of the image", wall_s - 10 * YEAR_S),
+        ("the wall clock fell back to 1970", wall_s + 50 * YEAR_S),
+        ("nothing is known of the time", 0),
+    ] {
+        let rig = Rig::start_at(floor_s).await;
+        // Issued by laptops that know the time: it is the floor or later.
+        for start_s in [floor_s, floor_s + YEAR_S, floor_s + 30 * YEAR_S] {
+            let valid = Validity::starting(start_s, DAY_S);
+            let credentials = credentials_for(&rig.files.ca, "timed", Role::Admin, valid);
+            let channel = channel(rig.address, &rig.files.ca, &credentials).await.unwrap();
+            assert_eq!(code(&unary(&channel, GET_VERSION).await), Code::Ok, "{what}, {start_s}");
+        }
+        let Some(before_s) = floor_s.checked_sub(DAY_S) else { continue };
+        let expired = Validity::starting(before_s, DAY_S / 2);
+        let credentials = credentials_for(&rig.files.ca, "timed", Role::Admin, expired);
+        let refused = refusal(rig.address, tls(&rig.files.ca, Some(&credentials), &[&TLS13])).await;
+        assert_eq!(refused, "received fatal alert: CertificateExpired", "{what}");
+    }
 }
 
 #[tokio::test]

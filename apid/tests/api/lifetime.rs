@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apid::Server;
 use apid::notify::Supervisor;
-use pki::{Bundle, Role, Validity};
+use pki::{Bundle, Revocations, Role, Validity};
 use rustls::version::TLS13;
 
 use crate::log;
@@ -116,6 +116,45 @@ async fn a_ca_that_is_no_longer_trusted_takes_its_connections_along() {
     let new = credentials(&next, "incoming", Role::Admin);
     let client = channel(rig.address, &rig.files.ca, &new).await.unwrap();
     unary(&client, GET_VERSION).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_client_is_cut_off_and_stays_out() {
+    let mut rig = Rig::start().await;
+    let stolen = rig.credentials("stolen", Role::Admin);
+    let client = rig.channel(&stolen).await;
+    let mut messages = stream(&client, WATCH).await.unwrap();
+    let frames = rig.machined.next().await.frames.unwrap();
+    let colleague = rig.client("colleague", Role::Reader).await;
+    unary(&colleague, GET_VERSION).await.unwrap();
+
+    let mut revoked = Revocations::default();
+    revoked.revoke(stolen.certificate.hash()).unwrap();
+    rig.files.write_revoked(&revoked);
+    assert!(messages.message().await.is_err());
+    frames.closed().await;
+    let line = log::line(|line| line["subject"] == "stolen" && line["message"] == "connection closed").await;
+    assert_eq!(line["refusal"], "the client certificate is revoked");
+    unary(&colleague, GET_VERSION).await.unwrap();
+
+    let refused = refusal(rig.address, tls(&rig.files.ca, Some(&stolen), &[&TLS13])).await;
+    assert_eq!(refused, "received fatal alert: CertificateRevoked");
+    let replacement = rig.client("stolen", Role::Admin).await;
+    unary(&replacement, GET_VERSION).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_of_revocations_that_is_no_list_changes_nothing() {
+    let rig = Rig::start().await;
+    let stolen = rig.credentials("caught", Role::Reader);
+    let mut revoked = Revocations::default();
+    revoked.revoke(stolen.certificate.hash()).unwrap();
+    rig.files.write_revoked(&revoked);
+    let out = async || refusal(rig.address, tls(&rig.files.ca, Some(&stolen), &[&TLS13])).await;
+    while out().await != "received fatal alert: CertificateRevoked" {}
+    rig.files.write("revoked", "00\n");
+    log::line(|line| line["error"] == "the list of revoked certificates is malformed: \"00\" is not the SHA-256 of a certificate: 64 hexadecimal digits").await;
+    assert_eq!(out().await, "received fatal alert: CertificateRevoked");
 }
 
 #[tokio::test]

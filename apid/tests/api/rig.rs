@@ -10,7 +10,7 @@ use std::time::Duration;
 use apid::notify::Supervisor;
 use apid::{Confinement, Options, Server};
 use hyper_util::rt::TokioIo;
-use pki::{Bundle, Ca, Credentials, Key, NodeId, Role, SigningRequest, SubjectName, Validity};
+use pki::{Bundle, Ca, Credentials, Key, NodeId, Revocations, Role, SigningRequest, SubjectName, Validity};
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -68,6 +68,7 @@ impl Files {
     pub fn write_rest(&self) {
         self.write_cas(self.ca.bundle());
         self.write_certificate(&self.ca);
+        self.write_revoked(&Revocations::default());
         self.write("server.key", &self.key.to_pem());
     }
 
@@ -77,6 +78,10 @@ impl Files {
 
     pub fn write_cas(&self, bundle: &Bundle) {
         self.write("ca.crt", &bundle.to_pem());
+    }
+
+    pub fn write_revoked(&self, revoked: &Revocations) {
+        self.write("revoked", &revoked.to_string());
     }
 
     /// A serving certificate by `ca`; returns its DER.
@@ -129,8 +134,14 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start() -> Self {
+        Self::start_at(FLOOR_S).await
+    }
+
+    /// With another floor under the node's clock.
+    pub async fn start_at(floor_s: u64) -> Self {
         let files = Files::new();
         files.write_all();
+        files.write_identity(floor_s);
         let machined = Machined::start(&files.socket());
         let server = Server::start(files.options()).await.unwrap();
         let address = server.address();

@@ -7,7 +7,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 
 use crate::key::fingerprint_of;
-use crate::{Validity, pem};
+use crate::{CertificateHash, Validity, pem};
 
 /// Most CAs in a bundle: each costs a signature check per refused handshake.
 pub const CAS_MAX: usize = 16;
@@ -81,6 +81,12 @@ impl Certificate {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint_of(&self.public_key_der)
+    }
+
+    /// SHA-256 of the whole certificate, by which it is revoked.
+    #[must_use]
+    pub fn hash(&self) -> CertificateHash {
+        CertificateHash::of(&self.der)
     }
 
     /// When it is valid.

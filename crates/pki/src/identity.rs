@@ -4,7 +4,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::certificate::{has_unknown_critical_extension, parse};
-use crate::{Bundle, Role, SubjectName, Validity};
+use crate::revocation::forms;
+use crate::{Bundle, Revocations, Role, SubjectName, Validity};
 
 /// A client that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +23,15 @@ pub struct Identity {
 /// Why a client certificate is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not one X.509 certificate in DER.
+    /// Not one X.509 certificate in DER, signed with ECDSA P-256.
     #[error("the client certificate is malformed")]
     Malformed,
     /// No CA of the bundle signed it.
     #[error("the client certificate is not signed by a CA of this node")]
     UnknownIssuer,
+    /// Revoked.
+    #[error("the client certificate is revoked")]
+    Revoked,
     /// Expired before the floor of the node's clock.
     #[error(
         "the client certificate expired at {not_after_s} s, the node's clock is at {floor_s} s or later; issue a new one"
@@ -59,10 +63,14 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`]; the signature is checked before anything that the certificate says of itself is believed.
-pub fn judge(der: &[u8], cas: &Bundle, floor_s: u64) -> Result<Identity, Refusal> {
+pub fn judge(der: &[u8], cas: &Bundle, revoked: &Revocations, floor_s: u64) -> Result<Identity, Refusal> {
     let certificate = parse(der).map_err(|_| Refusal::Malformed)?;
+    let forms = forms(der, &certificate).ok_or(Refusal::Malformed)?;
     if !cas.signed(&certificate) {
         return Err(Refusal::UnknownIssuer);
+    }
+    if revoked.cover(&forms) {
+        return Err(Refusal::Revoked);
     }
     if !is_for_clients(&certificate) {
         return Err(Refusal::NotForClients);

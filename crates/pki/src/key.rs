@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -78,6 +78,11 @@ impl Key {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint_of(&self.public_key_der())
+    }
+
+    /// ECDSA P-256 with SHA-256, ASN.1 DER.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.pair.sign(message)
     }
 
     pub(crate) fn pair(&self) -> &KeyPair {

@@ -7,7 +7,7 @@
 //! The one outside influence is AWS-LC's random generator, for keys, ECDSA nonces and serial numbers.
 //! All keys made here are ECDSA P-256, which TPM 2.0, Go and kubectl take.
 //!
-//! Start reading at [`judge`] (who is let in), then [`Ca`] (who signs) and [`node`] (what a node does).
+//! Start reading at [`judge`] (who is let in), [`signed`] (whose changes are obeyed), then [`Ca`] (who signs) and [`node`] (what a node does).
 
 #![cfg_attr(
     not(test),
@@ -21,7 +21,9 @@ mod key;
 mod name;
 pub mod node;
 mod pem;
+mod revocation;
 mod role;
+pub mod signed;
 mod validity;
 
 pub use ca::{Ca, CaError, Credentials, IssueError, Template, Usage};
@@ -30,6 +32,7 @@ pub use identity::{Identity, Refusal, judge};
 pub use key::{Key, KeyError, fingerprint_of};
 pub use name::{NODE_DOMAIN, NameError, NodeId, SUBJECT_MAX_BYTES, SubjectName};
 pub use node::{SigningRequest, check_issued, check_server};
+pub use revocation::{CertificateHash, REVOCATIONS_MAX, RevocationError, Revocations};
 pub use role::{Role, RoleError};
 pub use validity::Validity;
 

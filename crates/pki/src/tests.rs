@@ -2,8 +2,10 @@
 
 mod clients;
 mod nodes;
+mod requests;
+mod revocations;
 
-use crate::{Ca, NodeId, SubjectName, Validity};
+use crate::{Ca, NodeId, Revocations, SubjectName, Validity};
 
 const YEAR_S: u64 = 365 * 24 * 3600;
 /// 2026-11-24.
@@ -19,4 +21,8 @@ fn subject(text: &str) -> SubjectName {
 
 fn node_id(text: &str) -> NodeId {
     NodeId::parse(text).unwrap()
+}
+
+fn none() -> Revocations {
+    Revocations::default()
 }

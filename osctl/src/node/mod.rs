@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use pki::{Bundle, Ca, Certificate, Credentials, Identity, NodeId};
+use pki::{Bundle, Ca, Certificate, Credentials, Identity, NodeId, Revocations};
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::log::v1::log_service_client::LogServiceClient;
 use proto::machine::v1::machine_service_client::MachineServiceClient;
@@ -110,7 +110,7 @@ impl Target {
 pub fn identity_of(context: &Context) -> Option<Identity> {
     let cas = Bundle::from_pem(context.ca.as_str()).ok()?;
     let certificate = Certificate::from_pem(context.client_certificate.as_str()).ok()?;
-    pki::judge(certificate.der(), &cas, 0).ok()
+    pki::judge(certificate.der(), &cas, &Revocations::default(), 0).ok()
 }
 
 /// Whether a context trusts this CA.
