@@ -13,6 +13,7 @@ use bootstate::{Record, Release, ReleaseVersion, Uki};
 use gptman::{GPT, GPTPartitionEntry};
 use layout::{
     BOOTSTATE_RECORD_OFFSETS_BYTES, FIRST_PARTITION_BYTES, MIB, PARTITIONS, Partition, SECTOR_BYTES,
+    SEED_BYTES, SEED_FILE, SEED_FOLDER,
 };
 
 use crate::{arguments, tools, tools::Tools};
@@ -137,16 +138,27 @@ fn write_esp(tools: &dyn Tools, selector: &Path, file: &mut File, at: u64, outpu
     let made =
         arguments!["-C", "-F", "-i", &inside, "-T", sectors, "-N", ESP_SERIAL, "-v", "CAIRN-ESP", "::"];
     tools::run(tools, "mformat", &made)?;
-    tools::run(tools, "mmd", &arguments!["-i", &inside, "::/EFI", "::/EFI/BOOT"])?;
-    // A copy with a fixed time: mcopy -m takes it over.
-    let dated = output.with_extension("selector");
+    let folder = format!("::/{SEED_FOLDER}");
+    tools::run(tools, "mmd", &arguments!["-i", &inside, "::/EFI", "::/EFI/BOOT", &folder])?;
+    let dated = output.with_extension("file");
     fs::copy(selector, &dated)?;
-    File::options().write(true).open(&dated)?.set_modified(std::time::UNIX_EPOCH + FAT_EPOCH)?;
-    tools::run(tools, "mcopy", &arguments!["-m", "-i", &inside, tools.inside(&dated)?, SELECTOR_PATH])?;
+    copy_in(tools, &inside, &dated, SELECTOR_PATH)?;
+    // Zeros: an empty archive, and nothing in the packed image.
+    File::create(&dated)?.set_len(SEED_BYTES)?;
+    copy_in(tools, &inside, &dated, &format!("{folder}/{SEED_FILE}"))?;
+    let made = File::open(&esp)?;
+    flash::seed::locate(|offset, data| made.read_exact_at(data, offset))?;
     copy_into(file, at, &esp, size(&layout::ESP))?;
     file.flush()?;
     fs::remove_file(dated)?;
     Ok(fs::remove_file(esp)?)
+}
+
+/// Copies a file in with a fixed time, which mcopy -m takes over.
+fn copy_in(tools: &dyn Tools, volume: &Path, file: &Path, target: &str) -> Result<()> {
+    File::options().write(true).open(file)?.set_modified(std::time::UNIX_EPOCH + FAT_EPOCH)?;
+    let arguments = arguments!["-m", "-i", volume, tools.inside(file)?, target];
+    tools::run(tools, "mcopy", &arguments).map(drop)
 }
 
 /// 1980-01-01, the first time that FAT can say.
@@ -176,6 +188,37 @@ mod tests {
         for partition in PARTITIONS.iter().filter(|partition| partition.guid.is_some()) {
             assert_eq!(read[partition.number].partition_name.as_str(), partition.name);
             assert_eq!(read[partition.number].unique_partition_guid, guid(partition.guid.unwrap()).unwrap());
+        }
+    }
+
+    /// Programs of the host instead of the SDK's.
+    struct Host;
+
+    impl Tools for Host {
+        fn run(&self, program: &str, arguments: &[std::ffi::OsString]) -> Result<std::process::Output> {
+            Ok(std::process::Command::new(program).envs(tools::ENVIRONMENT).args(arguments).output()?)
+        }
+
+        fn inside(&self, host_path: &Path) -> Result<std::path::PathBuf> {
+            Ok(host_path.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_seed_placed_in_the_esp_is_a_file_for_everyone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (selector, path) = (folder.path().join("boot.efi"), folder.path().join("disk.img"));
+        fs::write(&selector, vec![0xc3; 300_000]).unwrap();
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        file.set_len(FIRST_PARTITION_BYTES + size(&layout::ESP)).unwrap();
+        write_esp(&Host, &selector, &mut file, FIRST_PARTITION_BYTES, &path).unwrap();
+        let entry = flash::seed::Entry::Image("large.tar".into());
+        let archive = flash::seed::pack(&[(entry, (0..50u8).cycle().take(50_000_000).collect())]).unwrap();
+        flash::seed::place(&mut flash::Device::open_file(&path, 0).unwrap(), &archive).unwrap();
+        let volume = format!("{}@@{FIRST_PARTITION_BYTES}", path.display());
+        for (name, content) in [(SELECTOR_PATH, &vec![0xc3; 300_000]), ("::/CAIRN/SEED.TAR", &archive)] {
+            let output = tools::run(&Host, "mtype", &arguments!["-i", &volume, name]).unwrap();
+            assert!(output.stdout.starts_with(content), "{name} is not what was placed");
         }
     }
 }

@@ -16,8 +16,11 @@ const NEEDED: [(&str, &str); 4] = [
 /// Needed besides when the user is not root.
 const NEEDED_UNPRIVILEGED: (&str, &str) = ("/usr/bin/newuidmap", "uidmap");
 
+/// What tests look at results with.
+const NEEDED_TESTS: [(&str, &str); 1] = [("/usr/bin/mtype", "mtools")];
 /// Peers of the tests in network namespaces, which run as root only.
-const NEEDED_TESTS: [(&str, &str); 2] = [("/usr/sbin/dnsmasq", "dnsmasq-base"), ("/usr/sbin/ip", "iproute2")];
+const NEEDED_TESTS_ROOT: [(&str, &str); 2] =
+    [("/usr/sbin/dnsmasq", "dnsmasq-base"), ("/usr/sbin/ip", "iproute2")];
 
 /// Whether the user is root.
 pub fn is_root() -> bool {
@@ -35,7 +38,11 @@ pub fn prepare() -> Result<()> {
 
 /// Installs what the tests need besides. An ordinary user's tests skip what asks for root.
 pub fn prepare_tests() -> Result<()> {
-    if is_root() { install_missing(&NEEDED_TESTS) } else { Ok(()) }
+    let mut needed = NEEDED_TESTS.to_vec();
+    if is_root() {
+        needed.extend(NEEDED_TESTS_ROOT);
+    }
+    install_missing(&needed)
 }
 
 fn install_missing(needed: &[(&str, &str)]) -> Result<()> {

@@ -237,6 +237,7 @@ fn key(inputs: &Inputs<'_>, name: &str) -> Result<Key> {
     let repository = inputs.repository;
     Key::new(name, REVISION)
         .path(repository, "image/src")?
+        .path(repository, "crates/flash")?
         .path(repository, "crates/layout")?
         .path(repository, "crates/verity")?
         .path(repository, "crates/bootstate")
