@@ -114,6 +114,7 @@ impl Machine {
 
     /// Starts the services that PID 1 starts by itself.
     pub fn start(&mut self) {
+        self.hooks.begin();
         for id in
             self.runtimes.iter().filter(|runtime| runtime.service.autostart).map(|r| r.id).collect::<Vec<_>>()
         {

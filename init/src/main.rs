@@ -43,6 +43,7 @@ mod machine;
 mod mountinfo;
 mod mounts;
 mod notify;
+mod orphans;
 mod output;
 mod power;
 mod raw;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         Some("unmount") => report("unmount", unmount::run()),
         Some("bootstate-status") => report("bootstate-status", boot_record::print_status()),
         Some("bootstate-alive") => report("bootstate-alive", boot_record::mark_alive()),
+        Some("orphans") => report("orphans", orphans::run(arguments)),
         Some("exit") => exit_code(arguments.next()),
         Some(_) | None => {
             eprintln!("init runs as PID 1 only");

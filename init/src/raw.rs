@@ -7,6 +7,7 @@ use std::mem;
 use std::os::fd::AsFd;
 
 use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
+use rustix::process::Pid;
 
 /// linux/watchdog.h
 const WDIOC_SETTIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
@@ -52,4 +53,18 @@ pub fn set_all_mounts_read_only() -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a process that runs `child` and ends with the code that it returns. For processes of one thread.
+pub fn fork(child: impl FnOnce() -> u8) -> io::Result<Pid> {
+    // SAFETY: with one thread no lock is held by another one, so the child may do whatever this process may.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = child();
+            // SAFETY: it ends this process; what the parent has registered for its own end is left alone.
+            unsafe { libc::_exit(c_int::from(code)) }
+        }
+        // Negative: none was made.
+        pid => Pid::from_raw(pid.max(0)).ok_or_else(io::Error::last_os_error),
+    }
 }

@@ -2,8 +2,10 @@
 //! which is part of the signed UKI, nothing here has an effect.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::kmsg;
 use crate::launch::SELF;
 
 /// Where QEMU's `-fw_cfg opt/cairn.test` appears.
@@ -19,6 +21,7 @@ enum Fault {
     PanicAfter { s: u64 },
     BreakService { name: String },
     CrashService { name: String },
+    Orphans { count: u32 },
 }
 
 /// The faults of this boot.
@@ -45,8 +48,22 @@ impl TestHooks {
             Fault::BreakService { .. }
             | Fault::CrashService { .. }
             | Fault::HangAfter { .. }
-            | Fault::PanicAfter { .. } => None,
+            | Fault::PanicAfter { .. }
+            | Fault::Orphans { .. } => None,
         })
+    }
+
+    /// Starts what is to strike from another process.
+    pub fn begin(&self) {
+        for fault in &self.faults {
+            match fault {
+                Fault::Orphans { count } => flood(*count),
+                Fault::BreakService { .. }
+                | Fault::CrashService { .. }
+                | Fault::HangAfter { .. }
+                | Fault::PanicAfter { .. } => {}
+            }
+        }
     }
 
     /// Does to PID 1 what is due.
@@ -62,9 +79,20 @@ impl TestHooks {
                 Fault::HangAfter { .. }
                 | Fault::PanicAfter { .. }
                 | Fault::BreakService { .. }
-                | Fault::CrashService { .. } => {}
+                | Fault::CrashService { .. }
+                | Fault::Orphans { .. } => {}
             }
         }
+    }
+}
+
+/// The process is reaped like an orphan itself.
+fn flood(count: u32) {
+    let mut command = Command::new(SELF);
+    command.args(["orphans", &count.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = command.spawn() {
+        kmsg::error!("cannot start the orphans' helper: {error}");
     }
 }
 
@@ -81,6 +109,7 @@ fn parse_line(line: &str) -> Option<Fault> {
         "panic-pid1-after-s" => Some(Fault::PanicAfter { s: argument.parse().ok()? }),
         "break-service" => Some(Fault::BreakService { name: name() }),
         "crash-service" => Some(Fault::CrashService { name: name() }),
+        "orphans" => Some(Fault::Orphans { count: argument.parse().ok()? }),
         _ => None,
     }
 }
@@ -91,9 +120,11 @@ mod tests {
 
     #[test]
     fn faults_are_read_line_by_line() {
-        let text = "hang-pid1-after-s 30\nbreak-service apid\n\nnonsense\ncrash-service kubelet\nhang-pid1-after-s x\n";
+        let text = "hang-pid1-after-s 30\nbreak-service apid\n\nnonsense\ncrash-service kubelet\nhang-pid1-after-s x\n\
+                    orphans 7\n";
         let hooks = TestHooks { faults: parse(text) };
-        assert_eq!(hooks.faults.len(), 3);
+        assert_eq!(hooks.faults.len(), 4);
+        assert_eq!(hooks.faults[3], Fault::Orphans { count: 7 });
         assert_eq!(hooks.faults[0], Fault::HangAfter { s: 30 });
         assert_eq!(hooks.replacement("apid"), Some(&[ABSENT][..]));
         assert_eq!(hooks.replacement("kubelet"), Some(&[SELF, "exit", "1"][..]));
