@@ -3,6 +3,7 @@
 //! Every expensive output is an artifact in `$XDG_CACHE_HOME/cairn`, keyed by its inputs (`cache`). What runs on a
 //! device is built inside the SDK (`sdk`), what runs on a laptop by your own cargo. Start reading at `build`.
 
+mod bench;
 mod build;
 mod cache;
 mod host;
@@ -71,6 +72,8 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
+    /// Measure boots, memory, sizes and writes; fails only where a limit of docs/SPECIFICATION.md is broken
+    Bench(bench::Options),
     /// Formatting, lints, documentation, kernel fragments, dependencies
     Check,
     /// Print where an artifact lies, building it first when needed
@@ -124,6 +127,7 @@ fn run(task: Task) -> Result<()> {
         Task::Console { name } => nodes::console(&name),
         Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
         Task::Test { kind, filter, long } => tests(repository, kind, filter.as_deref(), long),
+        Task::Bench(options) => bench::run(repository, &build::all(repository)?, &options),
         Task::Check => quality::check(repository, &sdk::provide(repository)?),
         Task::Artifact { name } => artifact(repository, name),
     }

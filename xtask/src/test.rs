@@ -57,26 +57,8 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
 pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) -> Result<()> {
     say("QEMU tests");
     let started = Instant::now();
-    let work = cache::scratch("test")?.join(std::process::id().to_string());
-    cache::remove(&work)?;
-    fs::create_dir_all(&work)?;
-    let tools = built.tools()?;
-    let bed = Bed {
-        sdk: built.sdk.root.clone(),
-        disk: built.image.disk.clone(),
-        test_disk: built.image.test_disk.clone(),
-        root_image: built.image.root.clone(),
-        uki: built.image.uki.clone(),
-        kernel: built.kernel.image.clone(),
-        osctl: built.osctl.clone(),
-        probe_image: built.image.probe_image.clone(),
-        floor_disk: built.image.floor_disk.clone(),
-        verify_reader: built.image.verify_reader.clone(),
-        work: work.clone(),
-        accelerator: tools.accelerator,
-        seed: seed(repository)?,
-        long,
-    };
+    let bed = bed(repository, built, "test", long)?;
+    let work = &bed.work;
     let path = work.join("bed.json");
     fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
     let mut command = Command::new("cargo");
@@ -88,7 +70,31 @@ pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) 
         bail!("{error}; consoles and QEMU's messages of the nodes are in {}", work.display());
     }
     say(&format!("QEMU tests passed in {}", seconds(started.elapsed())));
-    cache::remove(&work)
+    cache::remove(work)
+}
+
+/// What nodes are made of, with an empty folder of this process for them in the cache's `purpose`.
+pub fn bed(repository: &Path, built: &Built, purpose: &str, long: bool) -> Result<Bed> {
+    let work = cache::scratch(purpose)?.join(std::process::id().to_string());
+    cache::remove(&work)?;
+    fs::create_dir_all(&work)?;
+    let tools = built.tools()?;
+    Ok(Bed {
+        sdk: built.sdk.root.clone(),
+        disk: built.image.disk.clone(),
+        test_disk: built.image.test_disk.clone(),
+        root_image: built.image.root.clone(),
+        uki: built.image.uki.clone(),
+        kernel: built.kernel.image.clone(),
+        osctl: built.osctl.clone(),
+        probe_image: built.image.probe_image.clone(),
+        floor_disk: built.image.floor_disk.clone(),
+        verify_reader: built.image.verify_reader.clone(),
+        work,
+        accelerator: tools.accelerator,
+        seed: seed(repository)?,
+        long,
+    })
 }
 
 /// `CAIRN_SEED`, else from the commit, so that a run can be repeated and runs of different commits differ.

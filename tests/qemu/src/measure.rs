@@ -45,6 +45,13 @@ pub fn reached_ms(machine: &mut Machine, text: &str, deadline: Duration) -> Resu
     kernel_ms(&line).with_context(|| format!("no kernel's time in {line:?}"))
 }
 
+/// Waits for two lines in any order and returns the kernel's time of the later one.
+pub fn both_reached_ms(machine: &mut Machine, texts: [&str; 2], deadline: Duration) -> Result<u64> {
+    let (first, _) = machine.wait_for_any(&texts, deadline)?;
+    let [one, other] = texts;
+    reached_ms(machine, if first == 0 { other } else { one }, deadline)
+}
+
 /// The time that the kernel puts before a message: `[    2.177634] text`.
 fn kernel_ms(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once('[')?;
