@@ -21,7 +21,7 @@ const ANSWER_MAX_BYTES: u64 = 4096;
 pub struct Parameters {
     /// Replace the table's.
     pub arguments: Vec<String>,
-    /// Added to the table's.
+    /// Added to that of every service.
     pub environment: Vec<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ pub fn service(
         Some(parameters) => command.args(&parameters.arguments),
         None => command.args(service.arguments),
     };
-    command.env_clear().envs(ENVIRONMENT.iter().copied()).envs(service.environment.iter().copied());
+    command.env_clear().envs(ENVIRONMENT.iter().copied());
     if let Some(parameters) = parameters {
         command.envs(parameters.environment.iter().map(|(name, value)| (name, value)));
     }

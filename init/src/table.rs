@@ -14,8 +14,6 @@ pub struct Service {
     pub program: &'static str,
     /// Arguments until machined configures others.
     pub arguments: &'static [&'static str],
-    /// Environment beside [`ENVIRONMENT`].
-    pub environment: &'static [(&'static str, &'static str)],
     /// Started by PID 1 itself; the others are started by machined.
     pub autostart: bool,
     /// Path below the cgroup root.
@@ -87,117 +85,103 @@ const MACHINED_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_TIME)
     .union(CapabilitySet::SYSLOG);
 
+/// What Cairn's own daemons have in common: the node cannot do without them, and they hold nothing that their row
+/// does not give them.
+const OURS: Service = Service {
+    spec: Spec {
+        name: "",
+        dependencies: &[],
+        essential: true,
+        readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: Some(60_000) },
+        restart: ESSENTIAL_RESTART,
+        stop: StopPolicy { timeout_ms: 5_000, scope: KillScope::Group },
+    },
+    program: "",
+    arguments: &[],
+    autostart: true,
+    cgroup: "",
+    limits: Limits {
+        memory_high_bytes: Some(64 * MIB),
+        memory_max_bytes: Some(96 * MIB),
+        pids_max: Some(64),
+        cpu_weight: Some(400),
+    },
+    oom_score_adj: -998,
+    open_files_max: 8_192,
+    user: 0,
+    capabilities: CapabilitySet::empty(),
+    no_new_privileges: true,
+    read_only_view: false,
+};
+
+/// What the programs that run pods have in common: they may do anything, and pods outlive them.
+const RUNTIME: Service = Service {
+    spec: Spec {
+        essential: false,
+        readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: None },
+        restart: RUNTIME_RESTART,
+        stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Main },
+        ..OURS.spec
+    },
+    autostart: false,
+    limits: Limits { memory_high_bytes: None, memory_max_bytes: None, pids_max: None, cpu_weight: Some(200) },
+    oom_score_adj: -999,
+    open_files_max: 1_048_576,
+    capabilities: CapabilitySet::all(),
+    no_new_privileges: false,
+    ..OURS
+};
+
 /// The table.
 pub const SERVICES: &[Service] = &[
     Service {
-        spec: Spec {
-            name: "machined",
-            dependencies: &[],
-            essential: true,
-            // Making or checking file systems on slow flash comes before readiness.
-            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: Some(60_000) },
-            restart: ESSENTIAL_RESTART,
-            stop: StopPolicy { timeout_ms: 5_000, scope: KillScope::Group },
-        },
+        // Making or checking file systems on slow flash comes before readiness.
+        spec: Spec { name: "machined", ..OURS.spec },
         program: "/usr/bin/machined",
-        arguments: &[],
-        environment: &[],
-        autostart: true,
         cgroup: "/system/machined",
         limits: Limits {
             memory_high_bytes: Some(256 * MIB),
             memory_max_bytes: Some(384 * MIB),
             pids_max: Some(256),
-            cpu_weight: Some(400),
+            ..OURS.limits
         },
         oom_score_adj: -999,
         open_files_max: 65_536,
-        user: 0,
         capabilities: MACHINED_CAPABILITIES,
-        no_new_privileges: true,
-        read_only_view: false,
+        ..OURS
     },
     Service {
         spec: Spec {
             name: "apid",
-            dependencies: &[],
-            essential: true,
             // It waits for what machined renders, so it has machined's time and more.
             readiness: Readiness::Notify { start_deadline_ms: 300_000, keep_alive_ms: Some(60_000) },
-            restart: ESSENTIAL_RESTART,
-            stop: StopPolicy { timeout_ms: 3_000, scope: KillScope::Group },
+            stop: StopPolicy { timeout_ms: 3_000, ..OURS.spec.stop },
+            ..OURS.spec
         },
         program: "/usr/bin/apid",
-        arguments: &[],
-        environment: &[],
-        autostart: true,
         cgroup: "/system/apid",
-        limits: Limits {
-            memory_high_bytes: Some(64 * MIB),
-            memory_max_bytes: Some(96 * MIB),
-            pids_max: Some(64),
-            cpu_weight: Some(400),
-        },
-        oom_score_adj: -998,
-        open_files_max: 8_192,
         user: layout::APID_UID,
-        capabilities: CapabilitySet::empty(),
-        no_new_privileges: true,
         read_only_view: true,
+        ..OURS
     },
     Service {
-        spec: Spec {
-            name: "containerd",
-            dependencies: &[],
-            essential: false,
-            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: None },
-            restart: RUNTIME_RESTART,
-            stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Main },
-        },
+        spec: Spec { name: "containerd", ..RUNTIME.spec },
         program: "/usr/bin/containerd",
         arguments: &["--config", layout::path::CONTAINERD_CONFIG],
-        environment: &[],
-        autostart: false,
         cgroup: "/podruntime/containerd",
-        limits: Limits {
-            memory_high_bytes: None,
-            memory_max_bytes: None,
-            pids_max: None,
-            cpu_weight: Some(200),
-        },
-        oom_score_adj: -999,
-        open_files_max: 1_048_576,
-        user: 0,
-        capabilities: CapabilitySet::all(),
-        no_new_privileges: false,
-        read_only_view: false,
+        ..RUNTIME
     },
     Service {
         spec: Spec {
             name: "kubelet",
             dependencies: &["containerd"],
-            essential: false,
             readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: Some(120_000) },
-            restart: RUNTIME_RESTART,
-            stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Main },
+            ..RUNTIME.spec
         },
         program: "/usr/bin/kubelet",
         arguments: &["--config", layout::path::KUBELET_CONFIG],
-        environment: &[],
-        autostart: false,
         cgroup: "/podruntime/kubelet",
-        limits: Limits {
-            memory_high_bytes: None,
-            memory_max_bytes: None,
-            pids_max: None,
-            cpu_weight: Some(200),
-        },
-        oom_score_adj: -999,
-        open_files_max: 1_048_576,
-        user: 0,
-        capabilities: CapabilitySet::all(),
-        no_new_privileges: false,
-        read_only_view: false,
+        ..RUNTIME
     },
 ];
 
