@@ -5,18 +5,20 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use config::NodeConfig;
 use layout::{APID_UID, path};
 use pki::{
-    Bundle, BundleError, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, node,
+    Bundle, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, Role, node,
+    signed::{self, Expected, SignedRefusal, SignedRequest, Trusted},
 };
 use serde_json::json;
 
 use crate::{
-    release::Release,
     storage::{StorageError, replace_file},
+    trust::{Clients, Trust, TrustError},
 };
 
 const ID_BYTES: usize = 16;
@@ -51,9 +53,9 @@ pub enum IdentityError {
     /// A certificate or request cannot be made.
     #[error("cannot make the node's certificate")]
     Issue(#[source] IssueError),
-    /// The configured CAs are of no use.
-    #[error("the configured client CAs are of no use")]
-    Cas(#[source] BundleError),
+    /// The configuration lets nobody in.
+    #[error("the configured clients are of no use")]
+    Trust(#[source] TrustError),
     /// An issued certificate is not one for this node.
     #[error("the certificate is refused")]
     Refused(#[source] node::ServerRefusal),
@@ -74,14 +76,14 @@ pub struct Identity {
     node_id: NodeId,
     machine_id: String,
     key: Key,
-    cas: Mutex<Bundle>,
+    trust: Arc<Trust>,
+    clients: Mutex<Clients>,
     certificate: Mutex<Certificate>,
-    time_floor_s: u64,
 }
 
 impl Identity {
     /// Loads the identity below `state`, making what is missing.
-    pub fn open(state: &Path, client_cas: &[String], release: &Release) -> Result<Self, IdentityError> {
+    pub fn open(state: &Path, config: &NodeConfig, trust: Arc<Trust>) -> Result<Self, IdentityError> {
         let folder = state.join("identity");
         fs::create_dir_all(&folder)
             .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
@@ -97,9 +99,9 @@ impl Identity {
         })?;
         Ok(Self {
             certificate: Mutex::new(Certificate::from_pem(&certificate).map_err(IdentityError::Certificate)?),
-            cas: Mutex::new(Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?),
+            clients: Mutex::new(trust.clients(config).map_err(IdentityError::Trust)?),
+            trust,
             machine_id: machine_id.trim().to_owned(),
-            time_floor_s: release.time_floor_s,
             folder,
             node_id,
             key,
@@ -126,16 +128,34 @@ impl Identity {
         self.cas().to_pem()
     }
 
-    /// Lets in clients of these CAs from now on, and no others. The present ones stay when these are of no use.
-    pub fn trust(&self, client_cas: &[String]) -> Result<(), IdentityError> {
-        let cas = Bundle::from_pem(&client_cas.concat()).map_err(IdentityError::Cas)?;
-        *self.cas.lock().unwrap_or_else(PoisonError::into_inner) = cas;
+    /// Lets in the clients of this configuration from now on, and no others. The present ones stay when it is of no use.
+    pub fn trust(&self, config: &NodeConfig) -> Result<(), IdentityError> {
+        let clients = self.trust.clients(config).map_err(IdentityError::Trust)?;
+        *self.clients.lock().unwrap_or_else(PoisonError::into_inner) = clients;
         self.render()
     }
 
     /// The CAs whose clients are let in.
     pub fn cas(&self) -> Bundle {
-        self.cas.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.clients().cas
+    }
+
+    /// Decides whether a signed request is obeyed now, and who made it.
+    pub fn verify(
+        &self,
+        request: &SignedRequest,
+        method: &str,
+        base_generation: u64,
+        role: Role,
+    ) -> Result<pki::Identity, SignedRefusal> {
+        let Clients { cas, revoked } = self.clients();
+        let expected = Expected { method, node_id: &self.node_id, base_generation, role };
+        let trusted = Trusted { cas: &cas, revoked: &revoked, floor_s: self.trust.floor_s() };
+        signed::verify(request, &expected, &trusted)
+    }
+
+    fn clients(&self) -> Clients {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// PKCS #10 request in DER.
@@ -171,11 +191,13 @@ impl Identity {
         std::os::unix::fs::chown(folder, Some(0), Some(APID_UID)).map_err(error(folder))?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(error(folder))?;
         let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner).to_pem();
-        let facts = json!({"node_id": self.node_id.as_str(), "time_floor_s": self.time_floor_s}).to_string();
+        let Clients { cas, revoked } = self.clients();
+        let facts =
+            json!({"node_id": self.node_id.as_str(), "time_floor_s": self.trust.floor_s()}).to_string();
         let key = self.key.to_pem();
         for (path, content) in [
-            (path::APID_CA, self.cas_pem().as_str()),
-            (path::APID_REVOKED, ""),
+            (path::APID_REVOKED, revoked.to_string().as_str()),
+            (path::APID_CA, cas.to_pem().as_str()),
             (path::APID_IDENTITY, facts.as_str()),
             (path::APID_CERT, certificate.as_str()),
             (path::APID_KEY, key.as_str()),
@@ -222,17 +244,16 @@ mod tests {
 
     use super::*;
 
-    fn release() -> Release {
-        Release { time_floor_s: 7, ..Release::default() }
-    }
-
     #[test]
     fn an_identity_stays_and_takes_only_its_own_certificate() {
         let state = tempfile::tempdir().unwrap();
         let ca = Ca::create(&SubjectName::parse("ca").unwrap(), Validity::UNLIMITED).unwrap();
-        let cas = [ca.bundle().to_pem()];
-        let first = Identity::open(state.path(), &cas, &release()).unwrap();
-        let again = Identity::open(state.path(), &cas, &release()).unwrap();
+        let config = NodeConfig { client_cas: vec![ca.bundle().to_pem()], ..NodeConfig::default() };
+        let open = || {
+            let trust = Arc::new(Trust::open(state.path(), 7).unwrap());
+            Identity::open(state.path(), &config, trust).unwrap()
+        };
+        let (first, again) = (open(), open());
         assert_eq!(first.node_id(), again.node_id());
         assert_eq!(first.fingerprint(), again.fingerprint());
         assert_eq!(first.node_id().len(), 32);

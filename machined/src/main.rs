@@ -22,6 +22,7 @@ mod release;
 mod startup;
 mod storage;
 mod store;
+mod trust;
 
 use std::process::ExitCode;
 

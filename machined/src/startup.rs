@@ -24,6 +24,7 @@ use crate::{
     release::Release,
     storage::{self, BootState, ConfigVolume, StorageError, SystemDisk},
     store::Store,
+    trust::{self, Trust, TrustError},
 };
 
 /// Between attempts at what only a person or another disk can mend.
@@ -56,6 +57,8 @@ enum FoundationError {
         layout::CONFIG_VOLUME_FILE
     )]
     Unconfigured,
+    #[error("trust")]
+    Trust(#[source] TrustError),
     #[error("identity")]
     Identity(#[source] IdentityError),
     #[error(
@@ -69,6 +72,7 @@ struct Foundation {
     disk: SystemDisk,
     boot_state: BootState,
     config: NodeConfig,
+    trust: Arc<Trust>,
     identity: Identity,
 }
 
@@ -83,7 +87,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     etc::render(&hostname, &node.machine_id, None).map_err(StartupError::Etc)?;
 
     let (data_done, data_ready) = watch::channel(false);
-    let Foundation { disk, boot_state, config, identity } = foundation;
+    let Foundation { disk, boot_state, config, trust, identity } = foundation;
     let (_config_sender, config) = watch::channel(Arc::new(config));
     let context = Arc::new(Context {
         store: Store::default(),
@@ -103,6 +107,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
 
+    tokio::spawn(trust::run(trust));
     tokio::spawn(bring_up_data(Arc::clone(&context), disk, boot_state, data_done));
     tokio::spawn(controllers::run(Arc::clone(&context)));
     tokio::spawn(network::run(Arc::clone(&context)));
@@ -154,13 +159,18 @@ fn foundation(release: &Release) -> Result<Foundation, FoundationError> {
         }
         None => from_volume(&disk, state)?,
     };
-    let identity = Identity::open(state, &config.client_cas, release).map_err(FoundationError::Identity)?;
+    let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
+    let identity = Identity::open(state, &config, Arc::clone(&trust)).map_err(FoundationError::Identity)?;
     let known = boot_state.record().map(Record::provisioning);
     if !is_trusted(known, trust_anchors_sha256(&identity)) {
         return Err(FoundationError::TrustChanged);
     }
+    // What runs at start was confirmed. A full STATE keeps nobody out.
+    if let Err(error) = trust.learn(&config) {
+        tracing::error!(error = error_chain(&error), "what the node trusts is not kept");
+    }
     identity.render().map_err(FoundationError::Identity)?;
-    Ok(Foundation { disk, boot_state, config, identity })
+    Ok(Foundation { disk, boot_state, config, trust, identity })
 }
 
 /// Whether STATE holds the trust anchors that BOOTSTATE knows. A file system does not notice a flipped bit in them.

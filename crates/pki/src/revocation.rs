@@ -98,6 +98,12 @@ impl Revocations {
         Ok(self.0.insert(hash))
     }
 
+    /// Whether this hash was added.
+    #[must_use]
+    pub fn contains(&self, hash: &CertificateHash) -> bool {
+        self.0.contains(hash)
+    }
+
     /// All hashes in order.
     pub fn iter(&self) -> impl Iterator<Item = &CertificateHash> {
         self.0.iter()
