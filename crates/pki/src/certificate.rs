@@ -12,6 +12,12 @@ use crate::{CertificateHash, Validity, pem};
 /// Most CAs in a bundle: each costs a signature check per refused handshake.
 pub const CAS_MAX: usize = 16;
 
+/// How the subjectPublicKeyInfo of an uncompressed P-256 key begins (RFC 5480 section 2).
+const P256_PREFIX: [u8; 27] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
+
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -114,6 +120,12 @@ pub enum BundleError {
         /// Counted from 1.
         number: usize,
     },
+    /// A CA whose signatures nobody here takes.
+    #[error("certificate {number} of the CA bundle has no ECDSA P-256 key")]
+    KeyType {
+        /// Counted from 1.
+        number: usize,
+    },
     /// No certificate at all.
     #[error("the CA bundle is empty")]
     Empty,
@@ -133,7 +145,7 @@ impl Bundle {
     /// Takes 1 to [`CAS_MAX`] CA certificates.
     ///
     /// # Errors
-    /// [`BundleError::NotCa`], [`BundleError::Empty`], [`BundleError::TooMany`].
+    /// [`BundleError`], except [`BundleError::Certificate`].
     pub fn new(certificates: Vec<Certificate>) -> Result<Self, BundleError> {
         if certificates.is_empty() {
             return Err(BundleError::Empty);
@@ -141,10 +153,15 @@ impl Bundle {
         if certificates.len() > CAS_MAX {
             return Err(BundleError::TooMany);
         }
-        match certificates.iter().position(|certificate| !is_signing_ca(&certificate.der)) {
-            Some(index) => Err(BundleError::NotCa { number: index + 1 }),
-            None => Ok(Self { certificates }),
+        for (certificate, number) in certificates.iter().zip(1..) {
+            if !is_signing_ca(&certificate.der) {
+                return Err(BundleError::NotCa { number });
+            }
+            if !certificate.public_key_der.starts_with(&P256_PREFIX) {
+                return Err(BundleError::KeyType { number });
+            }
         }
+        Ok(Self { certificates })
     }
 
     /// Reads all `CERTIFICATE` blocks.

@@ -146,6 +146,16 @@ fn bundles_hold_cas_only() {
 }
 
 #[test]
+fn a_ca_of_another_algorithm_is_refused_at_once() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    let other = params.self_signed(&key).unwrap().pem();
+    let bundle = Bundle::from_pem(&(ca().bundle().to_pem() + &other));
+    assert!(matches!(bundle, Err(BundleError::KeyType { number: 2 })), "{bundle:?}");
+}
+
+#[test]
 fn a_ca_survives_its_files() {
     let ca = ca();
     let read = Ca::from_pem(&ca.certificate().to_pem(), &ca.key().to_pem()).unwrap();
