@@ -38,7 +38,11 @@ mod boot;
 mod event;
 mod form;
 mod index;
+#[cfg(test)]
+mod model;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Action, Apply, Event, Mode, Moment, Refusal};
 pub use form::{FORM_VERSION, FormError};
