@@ -1,5 +1,8 @@
 //! The command line: one tree from which parsing, help, completions and the man page come.
 
+pub mod configuration;
+mod flash;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pki::{NodeId, Role, SubjectName};
 
+pub use self::flash::Flash;
 use crate::endpoint::Endpoint;
 use crate::log_source::LogSource;
 use crate::output::Format;
@@ -97,6 +101,8 @@ pub enum Command {
     Gen(GenCommand),
     /// Take over a new node: authenticate it by its fingerprint and sign its certificate
     Adopt(Adopt),
+    /// Write an image to a disk and prove it by reading back; without a disk, list the removable ones
+    Flash(Flash),
     /// Show the versions of osctl and of the node
     Version {
         /// Only osctl's own version; does not contact the node
@@ -138,7 +144,36 @@ pub enum Command {
         /// Keep showing changes
         #[arg(short, long)]
         watch: bool,
+        /// With `get config`: this generation instead of the one that runs
+        #[arg(long, value_name = "N")]
+        generation: Option<u64>,
+        /// With `get config`: with all defaults filled in
+        #[arg(long)]
+        effective: bool,
     },
+    /// Check machine configurations without a node
+    Validate {
+        /// Configurations
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Give the node a whole new machine configuration
+    ApplyConfig(configuration::ApplyConfig),
+    /// Keep the configuration that is on trial
+    ConfirmConfig {
+        /// Generation (default: the one on trial)
+        generation: Option<u64>,
+    },
+    /// Change parts of the machine configuration
+    Patch(configuration::Patch),
+    /// Edit the machine configuration with $EDITOR
+    Edit(configuration::Edit),
+    /// Show how the machine configuration differs
+    Diff(configuration::Diff),
+    /// Return to an earlier machine configuration
+    Rollback(configuration::Rollback),
+    /// Wipe keys and configuration: the node comes up as if it had never been configured
+    Reset(configuration::Reset),
     /// List the kinds of resources that the node publishes
     ApiResources,
     /// Print the completion script for a shell
@@ -192,6 +227,9 @@ pub enum GenCommand {
         /// Overwrite an existing file
         #[arg(long)]
         force: bool,
+        /// Encrypt the file with a passphrase, asked for or taken from $OSCTL_PASSPHRASE
+        #[arg(long)]
+        encrypt: bool,
     },
     /// Make a client certificate and write it into a context
     Client(GenClient),
@@ -348,7 +386,7 @@ mod tests {
     #[test]
     fn the_output_of_gen_is_a_file() {
         let cli = parse("osctl gen secrets -o json");
-        let Command::Gen(GenCommand::Secrets { output, force: false }) = cli.command else { panic!() };
+        let Command::Gen(GenCommand::Secrets { output, force: false, encrypt: false }) = cli.command else { panic!() };
         assert_eq!(output, Some(Output::File("json".into())));
         assert_eq!(cli.global.format(), None);
     }

@@ -19,6 +19,8 @@ pub enum Exit {
     Denied = 5,
     /// What was named does not exist.
     NotFound = 6,
+    /// The node took a change of its configuration back.
+    Reverted = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -36,4 +38,5 @@ Exit codes:
   3  the node cannot be reached
   4  the node is not healthy
   5  a certificate or a role was refused
-  6  no such context, kind, resource, service, pod or file";
+  6  no such context, kind, resource, service, pod or file
+  7  the node took a change of its configuration back";

@@ -2,8 +2,10 @@
 
 mod adopt;
 mod config;
+mod configuration;
 mod draft;
 mod first_config;
+mod flash;
 mod generate;
 mod get;
 mod health;
@@ -32,6 +34,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(command) => config::run(&session, command),
         Command::Gen(command) => generate::run(&session, command),
         Command::Adopt(arguments) => adopt::run(&session, &arguments).await,
+        Command::Flash(arguments) => flash::run(&session, arguments).await,
         Command::Version { client } => version::run(&session, client).await,
         Command::Health { wait } => health::run(&session, wait).await,
         Command::Services { action } => services::run(&session, action).await,
@@ -40,8 +43,22 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Pods => get::pods(&session).await,
         Command::Reboot { wait } => power::reboot(&session, wait).await,
         Command::Shutdown => power::shutdown(&session).await,
-        Command::Get { kind, id, watch: false } => get::run(&session, &kind, id.as_deref()).await,
-        Command::Get { kind, id, watch: true } => get::watch(&session, &kind, id.as_deref()).await,
+        Command::Get { kind, id: None, watch: false, generation, effective } if kind == "config" => {
+            configuration::show(&session, generation, effective).await
+        }
+        Command::Get { generation: Some(_), .. } | Command::Get { effective: true, .. } => {
+            Err(Failure::usage("--generation and --effective go with `osctl get config`"))
+        }
+        Command::Get { kind, id, watch: false, .. } => get::run(&session, &kind, id.as_deref()).await,
+        Command::Get { kind, id, watch: true, .. } => get::watch(&session, &kind, id.as_deref()).await,
+        Command::Validate { files } => configuration::validate(&files),
+        Command::ApplyConfig(arguments) => configuration::apply(&session, &arguments).await,
+        Command::ConfirmConfig { generation } => configuration::confirm(&session, generation).await,
+        Command::Patch(arguments) => configuration::patch(&session, &arguments).await,
+        Command::Edit(arguments) => configuration::edit(&session, &arguments).await,
+        Command::Diff(arguments) => configuration::diff(&session, &arguments).await,
+        Command::Rollback(arguments) => configuration::rollback(&session, &arguments).await,
+        Command::Reset(arguments) => configuration::reset(&session, &arguments).await,
         Command::ApiResources => get::api_resources(&session).await,
         Command::Completion { shell } => completion(shell),
         Command::Man { folder } => man(&folder),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use pki::{Bundle, Ca, Certificate, Credentials, Identity, NodeId, Revocations};
+use proto::config::v1::config_service_client::ConfigServiceClient;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::log::v1::log_service_client::LogServiceClient;
 use proto::machine::v1::machine_service_client::MachineServiceClient;
@@ -43,6 +44,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// The certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
     /// The certificate as PEM.
     pub fn certificate_pem(&self) -> String {
         self.certificate.to_pem()
@@ -148,6 +154,11 @@ impl Node {
         Err(no_connection(&target.name, faults))
     }
 
+    /// `config.v1`
+    pub fn config(&self) -> ConfigServiceClient<Channel> {
+        ConfigServiceClient::new(self.channel.clone())
+    }
+
     /// `identity.v1`
     pub fn identity(&self) -> IdentityServiceClient<Channel> {
         IdentityServiceClient::new(self.channel.clone())
@@ -171,6 +182,11 @@ impl Node {
     /// `service.v1`
     pub fn services(&self) -> ServiceServiceClient<Channel> {
         ServiceServiceClient::new(self.channel.clone())
+    }
+
+    /// Where the node answered.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// How messages call the node.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use pki::{Bundle, Ca, Certificate, Key, NodeId, Role};
+use proto::config::v1::config_service_server::ConfigServiceServer;
 use proto::identity::v1::identity_service_server::IdentityServiceServer;
 use proto::log::v1::log_service_server::LogServiceServer;
 use proto::machine::v1::machine_service_server::MachineServiceServer;
@@ -68,6 +69,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     tokio::spawn(accept(listener, Arc::clone(&state), sender));
     let services = Services { state };
     Server::builder()
+        .add_service(ConfigServiceServer::new(services.clone()))
         .add_service(IdentityServiceServer::new(services.clone()))
         .add_service(LogServiceServer::new(services.clone()))
         .add_service(MachineServiceServer::new(services.clone()))

@@ -2,8 +2,10 @@
 
 mod adoption;
 mod commands;
+mod configuration;
 mod connection;
 mod fake;
 mod files;
+mod generations;
 mod rig;
 mod services;

@@ -15,6 +15,8 @@ use proto::service::v1 as service;
 use tokio_stream::{Stream, StreamExt as _, iter, pending};
 use tonic::{Request, Response, Status};
 
+use crate::generations::Generations;
+
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -29,12 +31,23 @@ pub struct State {
     pub health: VecDeque<machine::CheckHealthResponse>,
     /// What was asked of it, such as "restart kubelet".
     pub done: Vec<String>,
+    /// Its machine configuration.
+    pub generations: Generations,
 }
 
 impl State {
     pub fn new(node_id: NodeId, key: Key, certificate: Certificate, cas: Bundle) -> State {
         let health = VecDeque::from([health(machine::ConditionStatus::Healthy)]);
-        State { node_id, key, certificate, cas, boot: 1, health, done: Vec::new() }
+        State {
+            node_id,
+            key,
+            certificate,
+            cas,
+            boot: 1,
+            health,
+            done: Vec::new(),
+            generations: Generations::new("kind: Machine\n"),
+        }
     }
 }
 
@@ -58,7 +71,7 @@ pub struct Services {
 }
 
 impl Services {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 

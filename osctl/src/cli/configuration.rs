@@ -1,0 +1,116 @@
+//! Commands on the machine configuration of a node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::duration;
+
+/// What a command changes or shows; leaves room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// The machine configuration
+    Config,
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Now, rebooting if needed; what could cut you off must be confirmed, which osctl does by connecting anew
+    Auto,
+    /// At the next boot
+    Staged,
+    /// Now, and taken back unless `osctl confirm-config` comes in time
+    Try,
+    /// Now; refused when it would need a reboot
+    NoReboot,
+}
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct How {
+    /// When it takes effect
+    #[arg(long, value_enum, default_value = "auto")]
+    pub mode: Mode,
+    /// Show the differences and what would restart or reboot; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long the node waits for a confirmation before it takes the change back
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
+    pub confirm_within: Duration,
+}
+
+/// Arguments of `apply-config`.
+#[derive(Debug, Args)]
+pub struct ApplyConfig {
+    /// Machine configuration; "-" reads standard input
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Arguments of `patch`.
+#[derive(Debug, Args)]
+pub struct Patch {
+    /// What to patch
+    pub subject: Subject,
+    /// Documents to merge (YAML): lists merge by their keys, `$patch: delete` removes. "-" reads standard input
+    #[arg(short, long = "file", value_name = "FILE", required_unless_present = "json")]
+    pub file: Option<PathBuf>,
+    /// JSON patch (RFC 6902); the first step of a path is the document, such as /Machine/hostname
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub json: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Arguments of `edit`.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// What to edit
+    pub subject: Subject,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What to compare
+    pub subject: Subject,
+    /// Configuration to compare with the one that runs
+    #[arg(short, long = "file", value_name = "FILE", required_unless_present = "generation")]
+    pub file: Option<PathBuf>,
+    /// Generation to compare with the one that runs
+    #[arg(long, value_name = "N", conflicts_with = "file")]
+    pub generation: Option<u64>,
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// What to roll back
+    pub subject: Subject,
+    /// Generation to return to (default: the one before); `osctl get generations` lists them
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Arguments of `reset`.
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// Also wipe all data: images, containers, volumes of pods
+    #[arg(long)]
+    pub wipe_data: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}

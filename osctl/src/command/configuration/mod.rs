@@ -1,0 +1,66 @@
+//! The machine configuration of a node: show, check, change, confirm, take back, reset.
+
+mod change;
+mod edit;
+mod follow;
+mod reset;
+mod show;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use pki::{Key, signed};
+use proto::config::v1::SignedRequest;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, chain};
+use crate::file;
+use crate::node::{Target, Trust};
+
+pub use change::{apply, patch, rollback};
+pub use edit::edit;
+pub use follow::confirm;
+pub use reset::reset;
+pub use show::{diff, show, validate};
+
+/// Longest configuration that is read; the node's limit is lower and it says so itself.
+const TEXT_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file's text; "-" is standard input.
+fn read(path: &Path) -> Result<String, Failure> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().lock().take(TEXT_MAX_BYTES).read_to_string(&mut text).map(|_| text)
+    } else {
+        file::read(path)
+    };
+    text.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Failure::new(Exit::NotFound, format!("{} does not exist", path.display()))
+        }
+        _ => Failure::error(format!("cannot read {}", path.display())).why(error),
+    })
+}
+
+/// Signs a request, so that the node need not believe whoever passes it on.
+fn sign(
+    target: &Target,
+    method: &str,
+    base_generation: u64,
+    body: Vec<u8>,
+) -> Result<SignedRequest, Failure> {
+    let cannot = |why: String| Failure::error("cannot sign the request").why(why);
+    let Trust::Chain { node_id, .. } = &target.trust else {
+        return Err(cannot("the node is not adopted".into()));
+    };
+    let key = Key::from_pem(target.client.key().as_str()).map_err(|error| cannot(chain(&error)))?;
+    let signed = signed::sign(&key, target.client.certificate(), method, node_id, base_generation, body)
+        .map_err(|error| cannot(chain(&error)))?;
+    Ok(SignedRequest {
+        body: signed.body,
+        signature: signed.signature,
+        certificates_der: signed.chain,
+        node_id: signed.node_id,
+        base_generation: signed.base_generation,
+    })
+}
