@@ -1,21 +1,21 @@
 //! Conditions of the node: what is well, what is not, since when, and what to do.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 10] = [
+pub const CONDITIONS: [&str; 12] = [
     "configuration",
     "containerd",
+    "disks",
     "images",
     "integrity",
     "kubelet",
     "network",
     "pods",
     "services",
+    "space",
     "storage",
     "watchdog",
 ];
@@ -45,12 +45,15 @@ pub struct Condition {
 }
 
 /// All conditions, by name.
+pub type Conditions = BTreeMap<&'static str, Condition>;
+
+/// The conditions as controllers share them. A controller sets them; who waits for one subscribes.
 #[derive(Clone)]
-pub struct Health(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
+pub struct Health(Arc<watch::Sender<Conditions>>);
 
 impl Default for Health {
     fn default() -> Self {
-        let health = Self(Arc::default());
+        let health = Self(Arc::new(watch::Sender::default()));
         for name in CONDITIONS {
             health.set(name, Status::Progressing, "Starting", "nothing is known of it yet");
         }
@@ -61,23 +64,30 @@ impl Default for Health {
 impl Health {
     /// Sets a condition. The time changes with status and reason only.
     pub fn set(&self, name: &'static str, status: Status, reason: &'static str, message: impl Into<String>) {
-        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let message = message.into();
-        match conditions.get_mut(name) {
-            Some(known) if known.status == status && known.reason == reason => known.message = message,
+        self.0.send_if_modified(|conditions| match conditions.get_mut(name) {
+            Some(known) if known.status == status && known.reason == reason => {
+                known.message = message;
+                false
+            }
             _ => {
                 if status == Status::Unhealthy {
                     tracing::warn!(condition = name, reason, message, "unhealthy");
                 }
                 conditions.insert(name, Condition { status, reason, message, since: SystemTime::now() });
+                true
             }
-        }
+        });
     }
 
     /// All conditions as they are now.
     pub fn snapshot(&self) -> Vec<(&'static str, Condition)> {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().map(|(name, condition)| (*name, condition.clone())).collect()
+        self.0.borrow().iter().map(|(name, condition)| (*name, condition.clone())).collect()
+    }
+
+    /// The conditions; told of every change of a status or a reason.
+    pub fn subscribe(&self) -> watch::Receiver<Conditions> {
+        self.0.subscribe()
     }
 }
 
@@ -91,11 +101,14 @@ mod tests {
         let network = || health.snapshot().into_iter().find(|(name, _)| *name == "network").unwrap().1;
         health.set("network", Status::Progressing, "NoLease", "1 s");
         let first = network().since;
+        let changes = health.subscribe();
         health.set("network", Status::Progressing, "NoLease", "2 s");
         assert_eq!(network().since, first);
         assert_eq!(network().message, "2 s");
+        assert!(!changes.has_changed().unwrap());
         health.set("network", Status::Healthy, "Bound", "");
         assert_eq!(network().status, Status::Healthy);
+        assert!(changes.has_changed().unwrap());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod api;
 mod config_source;
+mod configuration;
 mod context;
 mod control_client;
 mod controllers;

@@ -1,0 +1,8 @@
+//! The machine configuration on the node: its generations, how a change takes effect, and how it is taken back.
+//!
+//! `gate.rs` judges whether a change did well; `store.rs` keeps texts and index on STATE.
+
+mod gate;
+mod store;
+
+pub use store::{GenerationStore, StoreError};
