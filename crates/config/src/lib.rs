@@ -1,15 +1,37 @@
 //! The machine configuration: YAML documents, each of one kind with one concern.
 //!
-//! Strict: unknown fields and kinds are errors, and the errors of all documents are reported at once, each with its
-//! document and line. A kind exists here only once the controller that obeys it does. This crate must never do I/O or
-//! read a clock. Start reading at [`parse`].
+//! Strict: unknown fields and kinds are errors, and all errors are reported at once, each with its document, path and
+//! place. A kind exists here only once the controller that obeys it does. This crate must never do I/O or read a clock.
+//!
+//! Start reading at [`parse()`]; the kinds and their fields are one table, `kind_tables.rs`.
 
-mod document;
+mod address;
+mod certificate;
+mod check;
+mod convert;
+mod cross;
+mod denied;
+mod documents;
+mod effective;
+mod error;
+mod format;
+mod kind_tables;
 mod kinds;
+mod kubelet;
+mod parse;
 mod pod;
+mod report;
+mod scalar;
+mod source;
+mod table;
+mod tree;
 
-pub use document::{API_VERSION, ConfigError, ConfigErrors, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse};
+pub use cross::POD_SUBNET;
+pub use documents::{Document, DocumentKey, Documents, YamlError};
+pub use effective::{REDACTED, effective, redact};
+pub use error::{ConfigError, ConfigErrors};
 pub use kinds::{
     Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
 };
+pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecked};
 pub use pod::{PodError, StaticPod};

@@ -13,8 +13,8 @@ const API_ENVIRONMENTS: [&str; 2] = ["secretRef", "configMapRef"];
 const API_FIELDS: [&str; 4] = ["imagePullSecrets", "serviceAccountName", "serviceAccount", "resourceClaims"];
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// A pod as the kubelet reads it.
-#[derive(Clone, Debug, PartialEq)]
+/// A pod as the kubelet reads it. `Debug` leaves the manifest out: its environment may hold secrets.
+#[derive(Clone, PartialEq)]
 pub struct StaticPod {
     /// Namespace; "default" when the manifest names none.
     pub namespace: String,
@@ -22,6 +22,13 @@ pub struct StaticPod {
     pub name: String,
     /// The manifest.
     pub manifest: Value,
+}
+
+impl std::fmt::Debug for StaticPod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { namespace, name, manifest: _ } = self;
+        f.debug_struct("StaticPod").field("namespace", namespace).field("name", name).finish_non_exhaustive()
+    }
 }
 
 /// Why a manifest is no static pod.
@@ -33,6 +40,9 @@ pub enum PodError {
     /// No usable name.
     #[error("pod.metadata.name must be an RFC 1123 name: lower-case letters, digits, '-' and '.'")]
     Name,
+    /// No usable namespace.
+    #[error("pod.metadata.namespace must be an RFC 1123 label: lower-case letters, digits and '-'")]
+    Namespace,
     /// No containers.
     #[error("pod.spec.containers must name at least one container")]
     NoContainers,
@@ -46,6 +56,20 @@ pub enum PodError {
     },
 }
 
+impl PodError {
+    /// Where the fault stands in the manifest, such as `spec.volumes[0].secret`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::NotAPod => String::new(),
+            Self::Name => "metadata.name".into(),
+            Self::Namespace => "metadata.namespace".into(),
+            Self::NoContainers => "spec.containers".into(),
+            Self::ApiObject { path } => format!("spec.{path}"),
+        }
+    }
+}
+
 impl StaticPod {
     /// Checks a manifest.
     pub fn from_manifest(manifest: Value) -> Result<Self, PodError> {
@@ -56,7 +80,10 @@ impl StaticPod {
             manifest["metadata"]["name"].as_str().filter(|name| is_name(name)).ok_or(PodError::Name)?;
         let namespace = match &manifest["metadata"]["namespace"] {
             Value::Null => "default",
-            other => other.as_str().filter(|name| is_name(name)).ok_or(PodError::Name)?,
+            other => {
+                let namespace = other.as_str().filter(|name| is_name(name) && !name.contains('.'));
+                namespace.ok_or(PodError::Namespace)?
+            }
         };
         if manifest["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
             return Err(PodError::NoContainers);

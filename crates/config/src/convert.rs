@@ -1,0 +1,124 @@
+//! From checked documents to what the controllers read.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    address,
+    documents::{Document, Documents},
+    effective, format,
+    kinds::{Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Swap, Volume},
+    pod::StaticPod,
+};
+
+/// The typed configuration of documents that were checked; of what was not, nothing is taken.
+pub(crate) fn node_config(documents: &Documents) -> NodeConfig {
+    let mut config = NodeConfig::default();
+    for document in &effective::effective(documents) {
+        take(&mut config, document);
+    }
+    config
+}
+
+fn take(config: &mut NodeConfig, document: &Document) {
+    let fields = document.fields();
+    match document.key().kind.as_str() {
+        "Machine" => {
+            config.hostname = text(fields, "hostname");
+            config.labels = settings(fields.get("labels"));
+            config.install_disk = fields.get("installDisk").map(disk_selector);
+        }
+        "Api" => {
+            config.client_cas = texts(fields, "clientCAs");
+            config.revoked = texts(fields, "revokedCertificates");
+        }
+        "Interface" => config.interfaces.extend(interface(fields)),
+        "Resolver" => {
+            let servers =
+                texts(fields, "servers").iter().filter_map(|text| address::server(text).ok()).collect();
+            config.resolver = Some(Resolver { servers, search: texts(fields, "search") });
+        }
+        "Kubelet" => {
+            let object = fields.get("configuration").and_then(Value::as_object);
+            config.kubelet = object.cloned().unwrap_or_default();
+        }
+        "StaticPod" => {
+            // As it was written: the kubelet fills in its own defaults.
+            let pod = fields.get("pod").cloned().unwrap_or_default();
+            config.static_pods.extend(StaticPod::from_manifest(pod).ok());
+        }
+        "Registry" => config.registries.extend(registry(fields)),
+        "TrustedCertificates" => config.trusted_certificates = texts(fields, "certificates"),
+        "Sysctl" => config.sysctls = settings(fields.get("values")),
+        "Volume" => {
+            let volume = text(fields, "name").zip(fields.get("disk").map(disk_selector));
+            config.volumes.extend(volume.map(|(name, disk)| Volume { name, disk }));
+        }
+        "Swap" => config.swap = number(fields, "zramPercent").map(|zram_percent| Swap { zram_percent }),
+        _ => {}
+    }
+}
+
+fn interface(fields: &Map<String, Value>) -> Option<Interface> {
+    let addresses = texts(fields, "addresses");
+    Some(Interface {
+        name: text(fields, "name")?,
+        dhcp: fields.get("dhcp").and_then(Value::as_bool).unwrap_or(addresses.is_empty()),
+        addresses: addresses.iter().filter_map(|text| address::subnet(text).ok()).collect(),
+        gateway: text(fields, "gateway").and_then(|text| address::usable(&text).ok()),
+        mtu_bytes: number(fields, "mtu"),
+    })
+}
+
+fn registry(fields: &Map<String, Value>) -> Option<Registry> {
+    let credentials = fields.get("credentials").and_then(Value::as_object).and_then(|credentials| {
+        Some(Credentials {
+            username: text(credentials, "username")?,
+            password: text(credentials, "password")?,
+        })
+    });
+    Some(Registry { host: text(fields, "host")?, mirrors: texts(fields, "mirrors"), credentials })
+}
+
+/// A selector; of one that is wrong, what is right in it.
+pub(crate) fn disk_selector(value: &Value) -> DiskSelector {
+    let none = Map::new();
+    let fields = value.as_object().unwrap_or(&none);
+    let bytes = |name: &str| format::size(&text(fields, name)?).ok();
+    let bus = match text(fields, "bus").as_deref() {
+        Some("ata") => Some(Bus::Ata),
+        Some("mmc") => Some(Bus::Mmc),
+        Some("nvme") => Some(Bus::Nvme),
+        Some("usb") => Some(Bus::Usb),
+        Some("virtio") => Some(Bus::Virtio),
+        Some(_) | None => None,
+    };
+    DiskSelector {
+        bus,
+        model: text(fields, "model"),
+        serial: text(fields, "serial"),
+        min_bytes: bytes("minSize"),
+        max_bytes: bytes("maxSize"),
+    }
+}
+
+/// Texts by name; numbers are written out.
+fn settings(value: Option<&Value>) -> BTreeMap<String, String> {
+    let fields = value.and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    fields.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+    fields.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn texts(fields: &Map<String, Value>, name: &str) -> Vec<String> {
+    let items = fields.get(name).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn number(fields: &Map<String, Value>, name: &str) -> Option<u32> {
+    fields.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+}
