@@ -2,6 +2,7 @@
 
 mod address;
 mod clients;
+mod console;
 mod integrity;
 mod services;
 mod storage;
@@ -19,6 +20,7 @@ pub async fn run(context: Arc<Context>) {
         integrity::run(&context),
         address::run(&context),
         clients::run(&context),
+        console::run(&context),
         watchdog::run(&context),
     );
 }

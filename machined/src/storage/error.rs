@@ -26,8 +26,10 @@ pub enum StorageError {
         has: u64,
     },
     /// There is no room for STATE and DATA.
-    #[error("the disk is too small: it has {has} bytes, Cairn needs {needed}; use a larger disk")]
+    #[error("{} is too small: it has {} MiB, Cairn needs {}; use a larger disk", device.display(), has / layout::MIB, needed.div_ceil(layout::MIB))]
     DiskTooSmall {
+        /// The disk.
+        device: PathBuf,
         /// Bytes.
         needed: u64,
         /// Bytes.

@@ -10,7 +10,7 @@ use resource::spec::{Disk, Volume};
 use super::bring_up::{DATA, STATE, Volume as Managed};
 use super::config_volume::is_virtual;
 use super::filesystem::mounted_source;
-use super::system::{find_system_disk, number};
+use super::system::{find_system_disk, has_image, number};
 
 const BLOCK: &str = "/sys/block";
 const SYSFS_SECTOR_BYTES: u64 = 512;
@@ -29,6 +29,40 @@ pub fn disks() -> Vec<(String, Disk)> {
         .collect();
     disks.sort_by(|(left, _), (right, _)| left.cmp(right));
     disks
+}
+
+/// Devices of the other disks that a Cairn image was written to.
+pub fn clones() -> Vec<String> {
+    let Ok(system) = find_system_disk() else { return Vec::new() };
+    let disks = fs::read_dir(BLOCK).into_iter().flatten().flatten();
+    let mut clones: Vec<_> = disks
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .filter(|(name, sysfs)| *name != system.name && has_image(sysfs))
+        .map(|(name, _)| format!("/dev/{name}"))
+        .collect();
+    clones.sort();
+    clones
+}
+
+/// What is left on DATA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// For anyone but root.
+    pub free_bytes: u64,
+    /// Of the bytes or of the files, whichever is scarcer.
+    pub free_percent: u64,
+}
+
+/// The room on DATA; `None` while it is not mounted.
+pub fn data_room() -> Option<Room> {
+    mounted_source(Path::new(DATA.mount_point))?;
+    let usage = statvfs(DATA.mount_point).ok()?;
+    let percent = |free: u64, all: u64| free.saturating_mul(100).checked_div(all).unwrap_or(100);
+    Some(Room {
+        free_bytes: usage.blocks_available().saturating_mul(usage.fragment_size()),
+        free_percent: percent(usage.blocks_available(), usage.blocks())
+            .min(percent(usage.files_available(), usage.files())),
+    })
 }
 
 /// STATE and DATA as they are mounted. What is being done about one that is not, the caller knows.

@@ -24,5 +24,5 @@ pub use config_volume::{ConfigVolume, find_config_volume};
 pub use durable::replace_file;
 pub use efi::{boot_report, efi_disk_id};
 pub use error::StorageError;
-pub use inventory::{disks, volumes};
+pub use inventory::{Room, clones, data_room, disks, volumes};
 pub use system::{SystemDisk, find_system_disk};

@@ -82,19 +82,14 @@ impl SystemDisk {
     /// The device of one of the image's partitions, told by number and name on this disk only.
     pub(super) fn image_partition(&self, wanted: &layout::Partition) -> Result<PathBuf, StorageError> {
         let missing = || StorageError::NoPartition { device: self.device.clone(), name: wanted.name };
-        let sysfs = self.partition_sysfs(wanted.number).ok_or_else(missing)?;
-        let uevent = fs::read_to_string(sysfs.join("uevent")).unwrap_or_default();
-        let name = uevent.lines().find_map(|line| line.strip_prefix("PARTNAME="));
-        if name != Some(wanted.name) {
-            return Err(missing());
-        }
+        let sysfs = named_partition(&self.sysfs, wanted).ok_or_else(missing)?;
         device_node(&sysfs).ok_or_else(missing)
     }
 
     /// Device and extent of a partition as the kernel has it. The name is not looked at: the kernel has none for
     /// partitions that it was told of while it ran.
     pub(super) fn kernel_partition(&self, number_wanted: u32) -> Option<(PathBuf, Extent)> {
-        let sysfs = self.partition_sysfs(number_wanted)?;
+        let sysfs = partition(&self.sysfs, number_wanted)?;
         let first_lba = number(&sysfs.join("start")).ok()?;
         let sectors = number(&sysfs.join("size")).ok()?;
         Some((device_node(&sysfs)?, Extent { first_lba, sectors }))
@@ -104,14 +99,26 @@ impl SystemDisk {
     pub(super) fn holds(&self, sysfs: &Path) -> bool {
         disk_of(sysfs) == self.sysfs
     }
+}
 
-    fn partition_sysfs(&self, wanted: u32) -> Option<PathBuf> {
-        let entries = fs::read_dir(&self.sysfs).ok()?;
-        entries
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| number(&path.join("partition")).is_ok_and(|number| number == u64::from(wanted)))
-    }
+/// Whether a disk, by its directory in sysfs, was made from a Cairn image.
+pub(super) fn has_image(disk: &Path) -> bool {
+    named_partition(disk, &layout::BOOTSTATE).is_some()
+}
+
+fn named_partition(disk: &Path, wanted: &layout::Partition) -> Option<PathBuf> {
+    let sysfs = partition(disk, wanted.number)?;
+    let uevent = fs::read_to_string(sysfs.join("uevent")).unwrap_or_default();
+    let name = uevent.lines().find_map(|line| line.strip_prefix("PARTNAME="));
+    (name == Some(wanted.name)).then_some(sysfs)
+}
+
+fn partition(disk: &Path, wanted: u32) -> Option<PathBuf> {
+    let entries = fs::read_dir(disk).ok()?;
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| number(&path.join("partition")).is_ok_and(|number| number == u64::from(wanted)))
 }
 
 fn device_node(sysfs: &Path) -> Option<PathBuf> {
@@ -153,6 +160,7 @@ mod tests {
         assert_eq!(disk.size_bytes, 4 << 30);
         assert_eq!(disk.image_partition(&layout::BOOTSTATE).unwrap(), Path::new("/dev/nvme0n1p2"));
         assert!(disk.image_partition(&layout::ESP).is_err());
+        assert!(has_image(&sysfs) && !has_image(scratch.path()));
         let extent = Extent { first_lba: 163_840, sectors: 16_384 };
         assert_eq!(disk.kernel_partition(2), Some(("/dev/nvme0n1p2".into(), extent)));
         assert!(disk.holds(&sysfs.join("nvme0n1p2")) && !disk.holds(scratch.path()));

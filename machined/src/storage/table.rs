@@ -43,7 +43,8 @@ pub(super) fn extend(disk: &mut File, device: &Path) -> Result<(), StorageError>
         .seek(SeekFrom::End(0))
         .map_err(|source| StorageError::Read { path: device.to_owned(), source })?;
     if disk_bytes < MIN_DISK_BYTES {
-        return Err(StorageError::DiskTooSmall { needed: MIN_DISK_BYTES, has: disk_bytes });
+        let device = device.to_owned();
+        return Err(StorageError::DiskTooSmall { device, needed: MIN_DISK_BYTES, has: disk_bytes });
     }
     let [primary, backup] = headers(&table.header, disk_bytes / SECTOR_BYTES);
     for partition in missing {
