@@ -48,6 +48,8 @@ pub fn probe(programs: &Programs, kernel: &Path) -> Result<Accelerator> {
         .args(Accelerator::Kvm.arguments())
         .arg("-L")
         .arg(programs.file("/usr/share/qemu"))
+        // QEMU's own firmware that does no more than start a kernel; the SDK has no other for it.
+        .args(["-bios", "qboot.rom"])
         .args(["-m", "512", "-display", "none", "-no-reboot", "-nodefaults", "-serial", "stdio", "-append"])
         .args(["console=ttyS0 panic=-1", "-kernel"])
         .arg(kernel)

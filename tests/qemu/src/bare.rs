@@ -83,7 +83,8 @@ fn command(bed: &Bed, command_line: &str, disks: &[&Path], log: &Path) -> Comman
     let programs = bed.programs();
     let mut command = programs.command("qemu-system-x86_64");
     command.arg("-L").arg(programs.file("/usr/share/qemu"));
-    command.args(["-machine", "q35"]).args(bed.accelerator.arguments());
+    // QEMU's own firmware that does no more than start a kernel.
+    command.args(["-bios", "qboot.rom", "-machine", "q35"]).args(bed.accelerator.arguments());
     command.args(["-m", MEMORY_MIB, "-smp", "2", "-display", "none", "-nodefaults", "-no-user-config"]);
     command.arg("-no-reboot").arg("-kernel").arg(&bed.kernel).args(["-append", command_line]);
     for disk in disks {
