@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use support::{BOOT, Random, bed, blueprint, folder, tools};
+use support::{BOOT, Random, bed, blueprint, folder, partition_start, tools};
 use testbed::{
     bed::Bed,
     machine::Watchdog,
@@ -120,15 +120,6 @@ fn copy_image(bed: &Bed, name: &str) -> PathBuf {
         std::process::Command::new("cp").arg("--sparse=always").args([&bed.disk, &copy]).status().unwrap();
     assert!(status.success());
     copy
-}
-
-fn partition_start(number: u32) -> u64 {
-    layout::PARTITIONS
-        .iter()
-        .take_while(|partition| partition.number != number)
-        .filter_map(|partition| partition.size_bytes)
-        .sum::<u64>()
-        + layout::FIRST_PARTITION_BYTES
 }
 
 fn flip(image: &Path, offset: u64) {

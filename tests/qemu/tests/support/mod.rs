@@ -52,6 +52,16 @@ pub fn up(bed: &Bed, blueprint: &Blueprint) -> Node {
     node
 }
 
+/// First byte of a partition on a node's disk.
+pub fn partition_start(number: u32) -> u64 {
+    layout::PARTITIONS
+        .iter()
+        .take_while(|partition| partition.number != number)
+        .filter_map(|partition| partition.size_bytes)
+        .sum::<u64>()
+        + layout::FIRST_PARTITION_BYTES
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): enough for choosing moments and blocks, and replayed by its seed.
 pub struct Random(u64);
 
