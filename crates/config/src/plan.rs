@@ -1,0 +1,316 @@
+//! What a change of the configuration does to a node: planned here, carried out elsewhere, exactly as planned.
+
+mod reason;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use crate::{Interface, NodeConfig, Registry, StaticPod, Volume};
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One for each subject that differs.
+    pub operations: Vec<Operation>,
+}
+
+/// What is to be done about one subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What it takes.
+    pub effect: Effect,
+    /// What is touched.
+    pub subject: Subject,
+    /// What differs, for people. Never holds a secret.
+    pub reason: String,
+}
+
+/// What it takes for a change to take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing stops.
+    Live,
+    /// These services are started again.
+    Restart(&'static [&'static str]),
+    /// Only a reboot does it.
+    Reboot,
+}
+
+impl Effect {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart(_) => "restart",
+            Self::Reboot => "reboot",
+        }
+    }
+}
+
+/// A part of the node that one controller looks after.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The node's name.
+    HostName,
+    /// Its labels.
+    Labels,
+    /// Client CAs and revoked certificates.
+    Trust,
+    /// A link, by name.
+    Interface(String),
+    /// Who resolves names.
+    Resolver,
+    /// The kubelet's settings.
+    Kubelet,
+    /// A static pod.
+    StaticPod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// How images of a registry are pulled, by host.
+    Registry(String),
+    /// CAs for outgoing TLS.
+    TrustedCertificates,
+    /// A kernel setting, by dotted name.
+    Sysctl(String),
+    /// A disk besides the system's, by name.
+    Volume(String),
+    /// Compressed swap.
+    Swap,
+    /// The disk that an installer may write.
+    InstallDisk,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostName => f.write_str("host name"),
+            Self::Labels => f.write_str("labels"),
+            Self::Trust => f.write_str("trust"),
+            Self::Interface(name) => write!(f, "link {name}"),
+            Self::Resolver => f.write_str("resolver"),
+            Self::Kubelet => f.write_str("kubelet"),
+            Self::StaticPod { namespace, name } => write!(f, "pod {namespace}/{name}"),
+            Self::Registry(host) => write!(f, "registry {host}"),
+            Self::TrustedCertificates => f.write_str("trusted certificates"),
+            Self::Sysctl(name) => write!(f, "sysctl {name}"),
+            Self::Volume(name) => write!(f, "volume {name}"),
+            Self::Swap => f.write_str("swap"),
+            Self::InstallDisk => f.write_str("install disk"),
+        }
+    }
+}
+
+/// Something that must be healthy after a change, before the change is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// The API is served and lets clients of the configured CAs in.
+    Api,
+    /// A link has its address.
+    Link(String),
+    /// A configured DNS server answers.
+    Resolver,
+    /// containerd answers.
+    Containerd,
+    /// The kubelet answers.
+    Kubelet,
+    /// The kubelet has taken a pod. Whether the pod's own program works is not the configuration's matter.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A registry, or one of its mirrors, answers.
+    Registry(String),
+    /// A kernel setting has its value.
+    Sysctl(String),
+    /// A volume is mounted.
+    Volume(String),
+    /// The swap is in use.
+    Swap,
+}
+
+impl Plan {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Whether a part of it takes a reboot.
+    #[must_use]
+    pub fn needs_reboot(&self) -> bool {
+        self.operations.iter().any(|operation| operation.effect == Effect::Reboot)
+    }
+
+    /// Whether it could cut the admin off, so that he must confirm it over a new connection.
+    #[must_use]
+    pub fn needs_confirmation(&self) -> bool {
+        self.operations.iter().any(|operation| match operation.subject {
+            Subject::HostName | Subject::Trust | Subject::Interface(_) | Subject::Resolver => true,
+            Subject::Labels
+            | Subject::Kubelet
+            | Subject::StaticPod { .. }
+            | Subject::Registry(_)
+            | Subject::TrustedCertificates
+            | Subject::Sysctl(_)
+            | Subject::Volume(_)
+            | Subject::Swap
+            | Subject::InstallDisk => false,
+        })
+    }
+
+    /// What must be healthy once `new`, which it was planned for, runs.
+    #[must_use]
+    pub fn gate(&self, new: &NodeConfig) -> BTreeSet<Condition> {
+        let mut conditions = BTreeSet::new();
+        for operation in &self.operations {
+            conditions.extend(condition(&operation.subject, new));
+            if let Effect::Restart(services) = operation.effect {
+                conditions.extend(services.iter().filter_map(|service| match *service {
+                    KUBELET => Some(Condition::Kubelet),
+                    CONTAINERD => Some(Condition::Containerd),
+                    _ => None,
+                }));
+            }
+        }
+        conditions
+    }
+}
+
+const KUBELET: &str = "kubelet";
+const CONTAINERD: &str = "containerd";
+
+/// The condition of a subject, unless the new configuration has it no more.
+fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
+    match subject {
+        Subject::HostName | Subject::Trust => Some(Condition::Api),
+        Subject::Interface(name) => {
+            new.interfaces.iter().any(|link| link.name == *name).then(|| Condition::Link(name.clone()))
+        }
+        Subject::Resolver => new.resolver.is_some().then_some(Condition::Resolver),
+        Subject::Kubelet => Some(Condition::Kubelet),
+        Subject::StaticPod { namespace, name } => pods(new)
+            .contains_key(&(namespace.as_str(), name.as_str()))
+            .then(|| Condition::Pod { namespace: namespace.clone(), name: name.clone() }),
+        Subject::Registry(host) if host == "_default" => Some(Condition::Containerd),
+        Subject::Registry(host) => {
+            let kept = new.registries.iter().any(|registry| registry.host == *host);
+            kept.then(|| Condition::Registry(host.clone()))
+        }
+        Subject::TrustedCertificates => Some(Condition::Containerd),
+        Subject::Sysctl(name) => new.sysctls.contains_key(name).then(|| Condition::Sysctl(name.clone())),
+        Subject::Volume(name) => {
+            new.volumes.iter().any(|volume| volume.name == *name).then(|| Condition::Volume(name.clone()))
+        }
+        Subject::Swap => new.swap.is_some().then_some(Condition::Swap),
+        Subject::Labels | Subject::InstallDisk => None,
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Operation { effect, subject, reason } in &self.operations {
+            match effect {
+                Effect::Restart(services) => writeln!(f, "restart {}: {reason}", services.join(", "))?,
+                Effect::Live | Effect::Reboot => writeln!(f, "{} {subject}: {reason}", effect.name())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What brings a node from one configuration to another.
+///
+/// The order is one that can be carried out: what uses a thing goes before the thing, and comes after it.
+#[must_use]
+pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
+    let mut draft = Draft::default();
+    let (old_pods, new_pods) = (pods(old), pods(new));
+    let (old_volumes, new_volumes) = (volumes(old), volumes(new));
+    draft.pods(&old_pods, &new_pods, true);
+    draft.whole(Effect::Restart(&[KUBELET]), Subject::HostName, reason::hostname(old, new));
+    draft.sysctls(old, new);
+    draft.each(&links(old), &links(new), Subject::Interface, reason::interface);
+    draft.whole(Effect::Live, Subject::Resolver, reason::resolver(old, new));
+    let certificates = reason::trusted_certificates(old, new);
+    draft.whole(Effect::Restart(&[CONTAINERD]), Subject::TrustedCertificates, certificates);
+    draft.each(&registries(old), &registries(new), Subject::Registry, reason::registry);
+    let kept = old_volumes.iter().filter(|(name, _)| new_volumes.contains_key(*name));
+    let kept = kept.map(|(name, volume)| (*name, *volume)).collect();
+    draft.each(&kept, &new_volumes, Subject::Volume, reason::volume);
+    draft.whole(Effect::Live, Subject::Swap, reason::swap(old, new));
+    draft.whole(Effect::Restart(&[KUBELET]), Subject::Kubelet, reason::kubelet(old, new));
+    draft.pods(&old_pods, &new_pods, false);
+    let gone = old_volumes.into_iter().filter(|(name, _)| !new_volumes.contains_key(name)).collect();
+    draft.each(&gone, &BTreeMap::new(), Subject::Volume, reason::volume);
+    draft.whole(Effect::Live, Subject::Trust, reason::trust(old, new));
+    draft.whole(Effect::Live, Subject::Labels, reason::labels(old, new));
+    draft.whole(Effect::Live, Subject::InstallDisk, reason::install_disk(old, new));
+    draft.0
+}
+
+#[derive(Default)]
+struct Draft(Plan);
+
+impl Draft {
+    fn whole(&mut self, effect: Effect, subject: Subject, reason: Option<String>) {
+        self.0.operations.extend(reason.map(|reason| Operation { effect, subject, reason }));
+    }
+
+    fn each<T>(
+        &mut self,
+        old: &BTreeMap<&str, &T>,
+        new: &BTreeMap<&str, &T>,
+        subject: fn(String) -> Subject,
+        reason: fn(Option<&T>, Option<&T>) -> Option<String>,
+    ) {
+        let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+        for name in names {
+            let differs = reason(old.get(name).copied(), new.get(name).copied());
+            self.whole(Effect::Live, subject(name.to_owned()), differs);
+        }
+    }
+
+    /// A value that is no longer set stays until the kernel starts anew.
+    fn sysctls(&mut self, old: &NodeConfig, new: &NodeConfig) {
+        let names: BTreeSet<&String> = old.sysctls.keys().chain(new.sysctls.keys()).collect();
+        for name in names {
+            let (was, is) = (old.sysctls.get(name), new.sysctls.get(name));
+            let effect = if is.is_some() { Effect::Live } else { Effect::Reboot };
+            self.whole(effect, Subject::Sysctl(name.clone()), reason::sysctl(name, was, is));
+        }
+    }
+
+    fn pods(&mut self, old: &Pods<'_>, new: &Pods<'_>, gone: bool) {
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();
+        for key in keys.into_iter().filter(|key| gone != new.contains_key(key)) {
+            let subject = Subject::StaticPod { namespace: key.0.to_owned(), name: key.1.to_owned() };
+            self.whole(Effect::Live, subject, reason::pod(old.get(&key).copied(), new.get(&key).copied()));
+        }
+    }
+}
+
+type Pods<'a> = BTreeMap<(&'a str, &'a str), &'a StaticPod>;
+
+fn pods(config: &NodeConfig) -> Pods<'_> {
+    config.static_pods.iter().map(|pod| ((pod.namespace.as_str(), pod.name.as_str()), pod)).collect()
+}
+
+fn links(config: &NodeConfig) -> BTreeMap<&str, &Interface> {
+    config.interfaces.iter().map(|link| (link.name.as_str(), link)).collect()
+}
+
+fn registries(config: &NodeConfig) -> BTreeMap<&str, &Registry> {
+    config.registries.iter().map(|registry| (registry.host.as_str(), registry)).collect()
+}
+
+fn volumes(config: &NodeConfig) -> BTreeMap<&str, &Volume> {
+    config.volumes.iter().map(|volume| (volume.name.as_str(), volume)).collect()
+}

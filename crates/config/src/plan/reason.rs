@@ -1,0 +1,225 @@
+//! Why an operation is planned, in words; `None` where nothing differs.
+//!
+//! Secrets never get in here: of credentials and of pods only the place of a difference is told, not the values.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
+
+use serde_json::Value;
+
+use crate::{DiskSelector, Interface, NodeConfig, Registry, StaticPod, Volume};
+
+/// Longest value that is shown.
+const VALUE_MAX_CHARS: usize = 64;
+/// Most places of a pod that are named.
+const PLACES_MAX: usize = 4;
+
+pub(super) fn hostname(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    changed("Machine.hostname", old.hostname.as_ref(), new.hostname.as_ref())
+}
+
+pub(super) fn labels(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    maps("Machine.labels", &old.labels, &new.labels)
+}
+
+pub(super) fn install_disk(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let shown = |config: &NodeConfig| config.install_disk.as_ref().map(selector);
+    changed("Machine.installDisk", shown(old).as_ref(), shown(new).as_ref())
+}
+
+pub(super) fn trust(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    joined([
+        sets("Api.clientCAs", &old.client_cas, &new.client_cas),
+        sets("Api.revokedCertificates", &old.revoked, &new.revoked),
+    ])
+}
+
+pub(super) fn trusted_certificates(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    sets("TrustedCertificates.certificates", &old.trusted_certificates, &new.trusted_certificates)
+}
+
+pub(super) fn interface(old: Option<&Interface>, new: Option<&Interface>) -> Option<String> {
+    let (old, new) = match both("Interface", old, new, |link| &link.name) {
+        Ok(pair) => pair,
+        Err(whole) => return whole,
+    };
+    let name = |field: &str| format!("Interface/{}.{field}", new.name);
+    joined([
+        changed(&name("dhcp"), Some(&old.dhcp), Some(&new.dhcp)),
+        changed(&name("addresses"), list(&old.addresses).as_ref(), list(&new.addresses).as_ref()),
+        changed(&name("gateway"), old.gateway.as_ref(), new.gateway.as_ref()),
+        changed(&name("mtu"), old.mtu_bytes.as_ref(), new.mtu_bytes.as_ref()),
+    ])
+}
+
+pub(super) fn resolver(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let shown = |config: &NodeConfig| {
+        let resolver = config.resolver.clone();
+        resolver.map(|resolver| (list(&resolver.servers), list(&resolver.search)))
+    };
+    let (was, is) = (shown(old), shown(new));
+    if was == is {
+        return None;
+    }
+    let (old_servers, old_search) = was.clone().unwrap_or_default();
+    let (new_servers, new_search) = is.clone().unwrap_or_default();
+    joined([
+        changed("Resolver.servers", old_servers.as_ref(), new_servers.as_ref()),
+        changed("Resolver.search", old_search.as_ref(), new_search.as_ref()),
+    ])
+    .or_else(|| Some(format!("Resolver is {}", if is.is_some() { "added" } else { "removed" })))
+}
+
+pub(super) fn kubelet(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let shown = |config: &NodeConfig| -> BTreeMap<String, String> {
+        config.kubelet.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+    };
+    maps("Kubelet", &shown(old), &shown(new))
+}
+
+pub(super) fn pod(old: Option<&StaticPod>, new: Option<&StaticPod>) -> Option<String> {
+    let name = |pod: &StaticPod| format!("{}/{}", pod.namespace, pod.name);
+    let (old, new) = match both("StaticPod", old, new, name) {
+        Ok(pair) => pair,
+        Err(whole) => return whole,
+    };
+    let mut places = Vec::new();
+    differences("", &old.manifest, &new.manifest, &mut places);
+    let more = places.len().saturating_sub(PLACES_MAX);
+    places.truncate(PLACES_MAX);
+    if places.is_empty() {
+        return None;
+    }
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("StaticPod/{} changes at {}{more}", name(new), places.join(", ")))
+}
+
+pub(super) fn registry(old: Option<&Registry>, new: Option<&Registry>) -> Option<String> {
+    let (old, new) = match both("Registry", old, new, |registry| &registry.host) {
+        Ok(pair) => pair,
+        Err(whole) => return whole,
+    };
+    let name = |field: &str| format!("Registry/{}.{field}", new.host);
+    // A mirror's URL may carry a token.
+    let mirrors = (old.mirrors != new.mirrors).then(|| format!("{} changes", name("mirrors")));
+    let credentials = match (&old.credentials, &new.credentials) {
+        (None, None) => None,
+        (None, Some(_)) => Some("are added"),
+        (Some(_), None) => Some("are removed"),
+        (Some(old), Some(new)) => (old != new).then_some("change"),
+    };
+    joined([mirrors, credentials.map(|what| format!("{} {what}", name("credentials")))])
+}
+
+pub(super) fn sysctl(name: &str, old: Option<&String>, new: Option<&String>) -> Option<String> {
+    changed(&format!("Sysctl.{name}"), old, new)
+}
+
+pub(super) fn volume(old: Option<&Volume>, new: Option<&Volume>) -> Option<String> {
+    let (old, new) = match both("Volume", old, new, |volume| &volume.name) {
+        Ok(pair) => pair,
+        Err(whole) => return whole,
+    };
+    changed(&format!("Volume/{}.disk", new.name), Some(&selector(&old.disk)), Some(&selector(&new.disk)))
+}
+
+pub(super) fn swap(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let percent = |config: &NodeConfig| config.swap.map(|swap| swap.zram_percent);
+    changed("Swap.zramPercent", percent(old).as_ref(), percent(new).as_ref())
+}
+
+/// Both of a pair, or what is to be said of one alone.
+fn both<'a, T, N: Display>(
+    kind: &str,
+    old: Option<&'a T>,
+    new: Option<&'a T>,
+    name: impl Fn(&'a T) -> N,
+) -> Result<(&'a T, &'a T), Option<String>> {
+    match (old, new) {
+        (Some(old), Some(new)) => Ok((old, new)),
+        (None, Some(new)) => Err(Some(format!("{kind}/{} is added", name(new)))),
+        (Some(old), None) => Err(Some(format!("{kind}/{} is removed", name(old)))),
+        (None, None) => Err(None),
+    }
+}
+
+fn changed<T: PartialEq + Display>(path: &str, old: Option<&T>, new: Option<&T>) -> Option<String> {
+    match (old, new) {
+        (None, None) => None,
+        (None, Some(new)) => Some(format!("{path} is set to {}", shown(new))),
+        (Some(old), None) => Some(format!("{path} is no longer set to {}", shown(old))),
+        (Some(old), Some(new)) if old == new => None,
+        (Some(old), Some(new)) => Some(format!("{path} changes from {} to {}", shown(old), shown(new))),
+    }
+}
+
+fn shown(value: impl Display) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(VALUE_MAX_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn maps(path: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Option<String> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    joined(names.into_iter().map(|name| changed(&format!("{path}.{name}"), old.get(name), new.get(name))))
+}
+
+/// Members by number alone; certificates and digests mean nothing to the eye.
+fn sets(path: &str, old: &[String], new: &[String]) -> Option<String> {
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (old.iter().collect(), new.iter().collect());
+    let count = |number: usize, what: &str| (number > 0).then(|| format!("{number} {what}"));
+    let counts =
+        [count(new.difference(&old).count(), "added"), count(old.difference(&new).count(), "removed")];
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    (!counts.is_empty()).then(|| format!("{path}: {}", counts.join(", ")))
+}
+
+fn joined(reasons: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// A list as one value; an empty one is none.
+fn list<T: Display>(items: &[T]) -> Option<String> {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
+}
+
+fn selector(disk: &DiskSelector) -> String {
+    let fields = [
+        disk.bus.map(|bus| format!("bus {}", format!("{bus:?}").to_lowercase())),
+        disk.model.as_ref().map(|model| format!("model {model:?}")),
+        disk.serial.as_ref().map(|serial| format!("serial {serial:?}")),
+        disk.min_bytes.map(|bytes| format!("at least {bytes} bytes")),
+        disk.max_bytes.map(|bytes| format!("at most {bytes} bytes")),
+    ];
+    fields.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The places where two values differ.
+fn differences(path: &str, old: &Value, new: &Value, places: &mut Vec<String>) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                match (old.get(name), new.get(name)) {
+                    (Some(old), Some(new)) => differences(&path, old, new, places),
+                    (Some(_), None) | (None, Some(_)) => places.push(path),
+                    (None, None) => {}
+                }
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                differences(&format!("{path}[{index}]"), old, new, places);
+            }
+        }
+        _ if old == new => {}
+        _ => places.push(path.to_owned()),
+    }
+}
