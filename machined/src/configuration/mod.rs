@@ -2,7 +2,9 @@
 //!
 //! `gate.rs` judges whether a change did well; `store.rs` keeps texts and index on STATE.
 
+mod executor;
 mod gate;
+mod services;
 mod store;
 
 pub use store::{GenerationStore, StoreError};

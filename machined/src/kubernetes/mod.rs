@@ -28,6 +28,8 @@ use config::NodeConfig;
 use layout::path;
 use tokio::{sync::watch, time::Instant};
 
+pub use services::{CONTAINERD, KUBELET};
+
 use crate::{context::Context, error_chain::error_chain, follow::Follower, health::Status};
 
 /// Between attempts at what stands in the way of starting at all.
