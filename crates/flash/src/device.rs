@@ -26,6 +26,11 @@ impl Device {
         Self::new(options(OFlag::O_DIRECT | OFlag::O_EXCL).open(path)?)
     }
 
+    /// Opens a block device whoever uses it.
+    pub fn open_shared(path: &Path) -> io::Result<Self> {
+        Self::new(options(OFlag::O_DIRECT).open(path)?)
+    }
+
     /// Opens or makes a regular file and sees to it that it has at least this size.
     pub fn open_file(path: &Path, size_bytes: u64) -> io::Result<Self> {
         let open = |flags| options(flags).create(true).truncate(false).open(path);
