@@ -5,11 +5,13 @@ use std::path::Path;
 
 use pki::{Ca, Certificate, Key, SubjectName, Validity};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
+use crate::envelope::{self, Envelope, EnvelopeError};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::file;
 use crate::pem::Pem;
+use crate::{file, passphrase};
 
 /// Version of the file's format.
 const VERSION: u32 = 1;
@@ -25,7 +27,11 @@ const HEADING: &str = "\
 #[serde(deny_unknown_fields)]
 struct Bundle {
     version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<Authority>,
+    /// A bundle in place of everything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted: Option<Envelope>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +42,7 @@ struct Authority {
 }
 
 /// Makes the secrets of a new fleet, as the text of their file.
-pub fn generate(now_s: u64) -> Result<String, Failure> {
+pub fn generate(now_s: u64) -> Result<Zeroizing<String>, Failure> {
     let cannot = || Failure::error("cannot make a CA");
     let name = SubjectName::parse("Cairn CA").map_err(|error| cannot().why(error))?;
     let ca = Ca::create(&name, Validity::starting(now_s, CA_VALIDITY_S))
@@ -47,18 +53,49 @@ pub fn generate(now_s: u64) -> Result<String, Failure> {
             certificate: Some(Pem::new(ca.certificate().to_pem())),
             key: Some(Pem::new(ca.key().to_pem())),
         }),
+        encrypted: None,
     };
-    Ok(format!("{HEADING}{}", crate::output::yaml(&bundle)?))
+    Ok(Zeroizing::new(format!("{HEADING}{}", *Zeroizing::new(crate::output::yaml(&bundle)?))))
 }
 
-/// Reads the CA from a bundle.
+/// The text of the file that holds `bundle` encrypted.
+pub fn encrypt(bundle: &str, passphrase: &str) -> Result<Zeroizing<String>, Failure> {
+    let envelope = Envelope::seal(bundle, passphrase, envelope::LOG_N)
+        .map_err(|error| Failure::error("cannot encrypt the secrets bundle").why(error))?;
+    let bundle = Bundle { version: Some(VERSION), ca: None, encrypted: Some(envelope) };
+    Ok(Zeroizing::new(format!("{HEADING}{}", crate::output::yaml(&bundle)?)))
+}
+
+/// Reads the CA from a bundle; asks for the passphrase of an encrypted one.
 pub fn load(path: &Path) -> Result<Ca, Failure> {
-    let text = file::read(path).map_err(|error| unreadable(path, &error))?;
-    parse(&text).map_err(|why| {
-        Failure::error(format!("the secrets bundle {} is damaged", path.display()))
-            .why(why)
-            .hint("use an intact copy; a new bundle from `osctl gen secrets` is a new fleet and opens no existing node")
-    })
+    let text = Zeroizing::new(file::read(path).map_err(|error| unreadable(path, &error))?);
+    match parse(&text).map_err(|why| damaged(path, &why))? {
+        Content::Ca(ca) => Ok(*ca),
+        Content::Encrypted(envelope) => open(path, &envelope, &passphrase::ask(path)?),
+    }
+}
+
+fn open(path: &Path, envelope: &Envelope, passphrase: &str) -> Result<Ca, Failure> {
+    let text = envelope.open(passphrase).map_err(|error| match error {
+        EnvelopeError::Passphrase => {
+            Failure::new(Exit::Denied, format!("cannot decrypt the secrets bundle {}", path.display()))
+                .why(error)
+                .hint("the file is whole; nobody can recover a lost passphrase")
+        }
+        EnvelopeError::Library | EnvelopeError::Unknown | EnvelopeError::Damaged => {
+            damaged(path, &error.to_string())
+        }
+    })?;
+    match parse(&text).map_err(|why| damaged(path, &why))? {
+        Content::Ca(ca) => Ok(*ca),
+        Content::Encrypted(_) => Err(damaged(path, "it is encrypted twice")),
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> Failure {
+    Failure::error(format!("the secrets bundle {} is damaged", path.display())).why(why).hint(
+        "use an intact copy; a new bundle from `osctl gen secrets` is a new fleet and opens no existing node",
+    )
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -69,7 +106,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn parse(text: &str) -> Result<Ca, String> {
+/// What a file holds.
+enum Content {
+    Ca(Box<Ca>),
+    Encrypted(Envelope),
+}
+
+fn parse(text: &str) -> Result<Content, String> {
     if text.trim().is_empty() {
         return Err("the file is empty".into());
     }
@@ -80,6 +123,9 @@ fn parse(text: &str) -> Result<Ca, String> {
         Some(VERSION) => {}
         Some(other) => wrong.push(format!("version is {other}, this osctl knows {VERSION}")),
     }
+    if let (Some(envelope), None, []) = (bundle.encrypted, &bundle.ca, wrong.as_slice()) {
+        return Ok(Content::Encrypted(envelope));
+    }
     let Authority { certificate, key } = bundle.ca.unwrap_or(Authority { certificate: None, key: None });
     let certificate = part("ca.certificate", certificate, &mut wrong, |pem| {
         Certificate::from_pem(pem).map_err(|e| chain(&e))
@@ -87,7 +133,8 @@ fn parse(text: &str) -> Result<Ca, String> {
     let key = part("ca.key", key, &mut wrong, |pem| Key::from_pem(pem).map_err(|e| chain(&e)));
     match (certificate, key) {
         (Some(certificate), Some(key)) if wrong.is_empty() => {
-            Ca::from_pem(certificate.as_str(), key.as_str()).map_err(|error| chain(&error))
+            let ca = Ca::from_pem(certificate.as_str(), key.as_str()).map_err(|error| chain(&error))?;
+            Ok(Content::Ca(Box::new(ca)))
         }
         _ => Err(wrong.join("; ")),
     }
@@ -134,13 +181,36 @@ mod tests {
     use super::*;
 
     const NOW_S: u64 = 1_790_000_000;
+    const PASSPHRASE: &str = "correct horse battery";
+
+    fn parse(text: &str) -> Result<Ca, String> {
+        match super::parse(text)? {
+            Content::Ca(ca) => Ok(*ca),
+            Content::Encrypted(_) => panic!("encrypted"),
+        }
+    }
+
+    fn open(text: &str, passphrase: &str) -> Result<Ca, String> {
+        match super::parse(text)? {
+            Content::Ca(_) => panic!("not encrypted"),
+            Content::Encrypted(envelope) => {
+                super::open(Path::new("s"), &envelope, passphrase).map_err(|failure| failure.render())
+            }
+        }
+    }
+
+    /// As [`encrypt`] does, but cheap to open.
+    fn encrypted(bundle: &str) -> String {
+        let envelope = Envelope::seal(bundle, PASSPHRASE, 4).unwrap();
+        crate::output::yaml(&Bundle { version: Some(VERSION), ca: None, encrypted: Some(envelope) }).unwrap()
+    }
 
     #[test]
     fn what_is_generated_loads() {
         let text = generate(NOW_S).unwrap();
         let ca = parse(&text).unwrap();
         assert_eq!(ca.certificate().validity().not_before_s, NOW_S);
-        assert!(text.contains("version: 1\n") && text.starts_with("# Secrets of a Cairn fleet."), "{text}");
+        assert!(text.contains("version: 1\n") && text.starts_with("# Secrets of a Cairn fleet."));
     }
 
     #[test]
@@ -164,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn an_encrypted_bundle_opens_with_its_passphrase_only() {
+        let bundle = generate(NOW_S).unwrap();
+        let text = encrypt(&bundle, PASSPHRASE).unwrap();
+        assert!(!text.contains("PRIVATE") && !text.contains("ca:"), "{}", text.as_str());
+        let opened = open(&text, PASSPHRASE).unwrap();
+        assert_eq!(opened.key().to_pem(), parse(&bundle).unwrap().key().to_pem());
+        let error = open(&text, "correct horse batterx").unwrap_err();
+        assert!(error.contains("the passphrase is wrong"), "{error}");
+        let twice = encrypted(&encrypted(&bundle));
+        assert!(open(&twice, PASSPHRASE).unwrap_err().contains("encrypted twice"));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let text = generate(NOW_S).unwrap();
+        let bundle: Bundle = serde_saphyr::from_str(&text).unwrap();
+        let shown = format!("{bundle:?} {:?}", parse(&text).unwrap());
+        let secret = text.lines().skip_while(|line| !line.contains("PRIVATE KEY")).nth(1).unwrap().trim();
+        assert!(!shown.contains("PRIVATE") && !shown.contains(secret), "{shown}");
+    }
+
+    #[test]
     fn an_existing_bundle_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets.yaml");
@@ -184,6 +276,14 @@ mod tests {
             let length = (cut * (text.trim_end().len() - 1) as f64) as usize;
             let error = parse(&text[..length]).unwrap_err();
             prop_assert!(!error.is_empty());
+        }
+
+        #[test]
+        fn a_truncated_encrypted_bundle_is_told_from_a_wrong_passphrase(cut in 0.0..1.0f64) {
+            let text = encrypted(&generate(NOW_S).unwrap());
+            let length = (cut * (text.trim_end().len() - 1) as f64) as usize;
+            let error = open(&text[..length], PASSPHRASE).unwrap_err();
+            prop_assert!(!error.contains("passphrase is wrong"), "{}", error);
         }
     }
 }

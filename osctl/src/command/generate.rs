@@ -12,14 +12,14 @@ use crate::contexts::Contexts;
 use crate::failure::{Failure, chain};
 use crate::node::Client;
 use crate::output::note;
-use crate::{clock, file, output, secrets};
+use crate::{clock, file, output, passphrase, secrets};
 
 /// Clocks of laptops are off by minutes; a certificate must not start in a node's future.
 const BACKDATE_S: u64 = 3600;
 
 pub fn run(session: &Session, command: GenCommand) -> Result<(), Failure> {
     match command {
-        GenCommand::Secrets { output, force } => make_secrets(output, force),
+        GenCommand::Secrets { output, force, encrypt } => make_secrets(output, force, encrypt),
         GenCommand::Client(arguments) => make_client(session, &arguments),
         GenCommand::Config { secrets, hostname, static_pods, output } => {
             let ca = secrets::load(&secrets)?;
@@ -45,14 +45,19 @@ fn destination(output: Option<Output>) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-fn make_secrets(output: Option<Output>, force: bool) -> Result<(), Failure> {
+fn make_secrets(output: Option<Output>, force: bool, encrypt: bool) -> Result<(), Failure> {
     let text = secrets::generate(clock::now_s())?;
+    let text = if encrypt { secrets::encrypt(&text, &passphrase::choose()?)? } else { text };
     let Some(path) = destination(output.or_else(|| Some(Output::File("secrets.yaml".into()))))? else {
         return output::write(text.as_bytes());
     };
     secrets::write(&path, &text, force)?;
+    let (whoever, losing) = match encrypt {
+        true => ("whoever has it and its passphrase owns", "losing either loses"),
+        false => ("whoever has it owns", "losing it loses"),
+    };
     note(&format!(
-        "wrote {}: whoever has it owns the fleet, and losing it loses the fleet. Keep it offline, and keep a copy.",
+        "wrote {}: {whoever} the fleet, and {losing} the fleet. Keep it offline, and keep a copy.",
         path.display()
     ));
     Ok(())
@@ -91,6 +96,7 @@ fn make_client(session: &Session, arguments: &GenClient) -> Result<(), Failure> 
             note(&format!("context {name} holds the new {} certificate", arguments.role));
         }
     }
+    note(&format!("to revoke it: SHA-256 {}", credentials.certificate.hash()));
     Ok(())
 }
 
