@@ -27,9 +27,9 @@ const MEMORY_MIB: &str = "512";
 /// Kernel start until an init that does nothing else says hello: same firmware, selector, kernel, command line and
 /// hardware as a node's, and a verified root too.
 pub fn floor(bed: &Bed) -> Result<Duration> {
-    let folder = bed.work.join("floor");
-    fs::create_dir_all(&folder)?;
-    let (programs, files) = (bed.programs(), Files::new(&folder));
+    // A new folder: the console of an earlier boot would say hello at once.
+    let folder = tempfile::Builder::new().prefix("floor-").tempdir_in(&bed.work)?;
+    let (programs, files) = (bed.programs(), Files::new(folder.path()));
     machine::create_disk(&programs, &bed.floor_disk, &files, "8G")?;
     let mut machine = machine::start(&programs, bed.accelerator, &files, &default_hardware())?;
     measure::reached_ms(&mut machine, "floor: hello", BOOT_DEADLINE).map(Duration::from_millis)
