@@ -15,3 +15,4 @@ pub mod measure;
 pub mod node;
 pub mod programs;
 pub mod qmp;
+pub mod replay;

@@ -51,6 +51,8 @@ pub struct Hardware {
     pub extra: Vec<String>,
     /// Logical sector size of the disk.
     pub sector_bytes: u32,
+    /// Where all writes to the disk are recorded, for `replay`.
+    pub write_log: Option<PathBuf>,
 }
 
 impl Default for Hardware {
@@ -64,6 +66,7 @@ impl Default for Hardware {
             test_hooks: None,
             extra: Vec::new(),
             sector_bytes: 512,
+            write_log: None,
         }
     }
 }
@@ -323,9 +326,7 @@ fn command(
     let code = path(share.join("OVMF/OVMF_CODE_4M.fd"));
     command.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={code}")]);
     command.args(["-drive", &format!("if=pflash,format=raw,file={}", path(files.variables()))]);
-    // No host flush is needed: a power cut here is the end of QEMU, not of the host.
-    command
-        .args(["-drive", &format!("if=none,id=disk,file={},format=qcow2,cache=unsafe", path(files.disk()))]);
+    disk(&mut command, files, hardware);
     let sectors = hardware.sector_bytes;
     command.args([
         "-device",
@@ -368,4 +369,26 @@ fn command(
     }
     command.args(&hardware.extra);
     command
+}
+
+/// The disk as block device "disk". No host flush is needed: a power cut here is the end of QEMU, not of the host.
+fn disk(command: &mut Command, files: &Files, hardware: &Hardware) {
+    let disk = json!({
+        "driver": "qcow2",
+        "node-name": if hardware.write_log.is_some() { "overlay" } else { "disk" },
+        "discard": "unmap",
+        "cache": {"no-flush": true},
+        "file": {"driver": "file", "filename": files.disk(), "cache": {"no-flush": true}},
+    });
+    command.args(["-blockdev", &disk.to_string()]);
+    if let Some(log) = &hardware.write_log {
+        let recorder = json!({
+            "driver": "blklogwrites",
+            "node-name": "disk",
+            "file": "overlay",
+            "log": {"driver": "file", "filename": log},
+            "log-sector-size": 512,
+        });
+        command.args(["-blockdev", &recorder.to_string()]);
+    }
 }

@@ -106,7 +106,7 @@ pub fn written_bytes(machine: &mut Machine) -> Result<u64> {
 }
 
 fn disk_written(answer: &Value) -> Option<u64> {
-    let disk = answer.as_array()?.iter().find(|device| device["device"] == DISK)?;
+    let disk = answer.as_array()?.iter().find(|device| device["node-name"] == DISK)?;
     disk["stats"]["wr_bytes"].as_u64()
 }
 
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn only_the_disk_counts() {
         let answer = json!([
-            {"device": "pflash0", "stats": {"wr_bytes": 1}},
-            {"device": "disk", "stats": {"wr_bytes": 512}},
+            {"device": "pflash0", "node-name": "#block1", "stats": {"wr_bytes": 1}},
+            {"device": "", "node-name": "disk", "stats": {"wr_bytes": 512}},
         ]);
         assert_eq!(disk_written(&answer), Some(512));
         assert_eq!(disk_written(&json!([])), None);

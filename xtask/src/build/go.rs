@@ -116,6 +116,7 @@ fn build(repository: &Path, sdk: &Sdk, component: &Component) -> Result<cache::A
         let log = cache::scratch("logs")?.join(format!("{}.log", component.name));
         cache::remove(&log)?;
         sdk.command("go")
+            .trust_as_the_host()
             .bind(&repository.join(&folder), "/cairn/source")
             .bind(&cache::scratch("go")?, "/cairn/go")
             .bind(into, "/cairn/out")

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::host;
 
+/// Debian's bundle of the CAs that a host trusts.
+const HOST_CAS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// What the inner half needs to know.
 #[derive(Serialize, Deserialize)]
 struct Spec {
@@ -74,6 +77,21 @@ impl SdkCommand {
         match std::env::var(name) {
             Ok(value) => self.env(name, &value),
             Err(_) => self,
+        }
+    }
+
+    /// Lets the program trust the CAs that this host trusts: behind a proxy with a CA of its own, nothing else can be
+    /// fetched. What is fetched is locked by hash all the same.
+    pub fn trust_as_the_host(self) -> Self {
+        const INSIDE: &str = "/cairn/certificates";
+        let bundle = std::env::var_os("SSL_CERT_FILE").map_or_else(|| HOST_CAS.into(), PathBuf::from);
+        match (bundle.parent(), bundle.file_name()) {
+            (Some(folder), Some(name)) if bundle.is_file() => {
+                let inside = format!("{INSIDE}/{}", name.to_string_lossy());
+                self.bind(folder, INSIDE).env("SSL_CERT_FILE", &inside)
+            }
+            // Without one, what the SDK trusts has to do.
+            _ => self,
         }
     }
 
