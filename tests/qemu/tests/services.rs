@@ -4,23 +4,57 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::{BOOT, SOON, bed, blueprint, up};
 use testbed::{
     http,
     node::{Node, POD_PORT},
 };
 
+const ORPHANS_CI: u32 = 10_000;
+const ORPHANS_LONG: u32 = 100_000;
+/// For 100,000 under software emulation on a loaded host.
+const FLOOD_DEADLINE: Duration = Duration::from_secs(900);
+
 #[test]
 fn killed_services_return_and_pods_keep_answering() {
     let bed = bed();
-    let mut node = up(&bed, &blueprint(&bed, "services"));
+    let orphans = if bed.long { ORPHANS_LONG } else { ORPHANS_CI };
+    let mut blueprint = blueprint(&bed, "services");
+    blueprint.image = bed.test_disk.clone();
+    blueprint.hardware.test_hooks = Some(format!("orphans {orphans}\n"));
+    let mut node = up(&bed, &blueprint);
     let boot = pod_identity(&node);
     for service in ["apid", "machined", "containerd", "kubelet"] {
         kill_and_await(&mut node, service);
         http::get(node.forwarded(POD_PORT).unwrap(), "/").unwrap();
     }
     node.osctl(&["health", "--wait"]).unwrap();
+    orphans_are_reaped_while_the_node_serves(&mut node, orphans);
     assert_eq!(pod_identity(&node), boot, "a pod was restarted");
+}
+
+fn orphans_are_reaped_while_the_node_serves(node: &mut Node, orphans: u32) {
+    let begun = Instant::now();
+    let mut served = 0;
+    node.probe("POST", &format!("/kill?comm=orphans&signal={}", nix::libc::SIGCONT)).unwrap();
+    while !node.machine.console().lines().unwrap().iter().any(|line| line.contains("cairn: orphans:")) {
+        assert!(begun.elapsed() < FLOOD_DEADLINE, "the orphans are not reaped");
+        node.osctl(&["services"]).unwrap();
+        http::get(node.forwarded(POD_PORT).unwrap(), "/").unwrap();
+        served += 1;
+    }
+    println!("{orphans} orphans in {:.1} s, {served} answers meanwhile", begun.elapsed().as_secs_f64());
+    node.machine.wait_for(&format!("cairn: orphans: {orphans} reaped"), SOON).unwrap();
+    assert!(served > 0);
+    // Whatever else ends in this moment is reaped by its own parent.
+    let mut zombies = String::new();
+    let asked = Instant::now();
+    while zombies.trim() != "0" {
+        assert!(asked.elapsed() < SOON, "{zombies} zombies remain");
+        zombies = node.probe("GET", "/zombies").unwrap();
+    }
 }
 
 #[test]
