@@ -71,7 +71,7 @@ fn assert_reads(bed: &Bed, random: &mut Random, flips: BTreeSet<u64>, unreadable
 fn a_rotten_kubelet_does_not_run_and_the_node_says_why() {
     let bed = bed();
     let block = first_block(&bed, "/usr/bin/kubernetes");
-    let mut node = rotten(&bed, "rot-kubelet", block);
+    let mut node = rotten(&bed, &mut Random::seeded(&bed, "rot-kubelet"), "rot-kubelet", block);
     node.adopt().unwrap();
     node.machine.console().rewind();
     node.machine.wait_for(CORRUPTED, BOOT).unwrap();
@@ -86,7 +86,8 @@ fn a_rotten_kubelet_does_not_run_and_the_node_says_why() {
 #[test]
 fn a_rotten_init_is_never_executed() {
     let bed = bed();
-    let mut node = rotten(&bed, "rot-init", first_block(&bed, "/usr/sbin/init"));
+    let block = first_block(&bed, "/usr/sbin/init");
+    let mut node = rotten(&bed, &mut Random::seeded(&bed, "rot-init"), "rot-init", block);
     node.machine.wait_for(CORRUPTED, BOOT).unwrap();
     node.machine.wait_for(PANIC, BOOT).unwrap();
     node.machine.wait_for(SELECTOR, BOOT).unwrap();
@@ -103,7 +104,7 @@ fn a_node_with_one_random_flipped_block_serves_or_reboots() {
     let mut outcomes = BTreeMap::<_, u32>::new();
     for _ in 0..boots {
         let block = random.below(blocks);
-        let outcome = boot_rotten(&bed, block);
+        let outcome = boot_rotten(&bed, &mut random, block);
         println!("  block {block}: {outcome:?}");
         *outcomes.entry(outcome).or_default() += 1;
     }
@@ -120,8 +121,8 @@ enum Outcome {
     Rebooted,
 }
 
-fn boot_rotten(bed: &Bed, block: u64) -> Outcome {
-    let mut node = rotten(bed, "rot-boot", block);
+fn boot_rotten(bed: &Bed, random: &mut Random, block: u64) -> Outcome {
+    let mut node = rotten(bed, random, "rot-boot", block);
     node.machine.wait_for("Linux version", BOOT).unwrap();
     let (which, _) = node.machine.wait_for_any(&[API, PANIC, SELECTOR], BOOT).unwrap();
     if which > 0 {
@@ -152,12 +153,12 @@ fn assert_reported(node: &Node, block: u64) {
 }
 
 /// Starts a node whose root has one flipped block.
-fn rotten(bed: &Bed, name: &str, block: u64) -> Node {
+fn rotten(bed: &Bed, random: &mut Random, name: &str, block: u64) -> Node {
     let mut blueprint = blueprint(bed, name);
     blueprint.probe_image = None;
     let tools = tools(bed);
     let files = Node::prepare(&tools, &blueprint, &folder(bed, name)).unwrap();
-    let flip = Flip::random(&mut Random::seeded(bed, name), &bed.root_image, block);
+    let flip = Flip::random(random, &bed.root_image, block);
     let at = partition_start(layout::ROOT_A.number) + flip.at;
     let write = format!("write -P {} {at} 1", flip.byte);
     bed.programs().run("qemu-io", &["-f", "qcow2", "-c", &write, &files.disk().to_string_lossy()]).unwrap();
