@@ -22,7 +22,7 @@ use crate::{
     identity::{Identity, IdentityError},
     kubernetes, network, notify,
     release::Release,
-    storage::{self, BootState, ConfigVolume, StorageError, SystemDisk},
+    storage::{self, BootState, Origin, StorageError, SystemDisk},
     store::Store,
     trust::{self, Trust, TrustError},
 };
@@ -182,9 +182,8 @@ fn is_trusted(known: Option<Provisioning>, found: Sha256) -> bool {
 }
 
 fn from_volume(disk: &SystemDisk, state: &Path) -> Result<NodeConfig, FoundationError> {
-    let device = storage::find_config_volume(disk).ok_or(FoundationError::Unconfigured)?;
-    let volume = ConfigVolume::mount(&device).map_err(FoundationError::Storage)?;
-    config_source::take_over(volume.path(), state).map_err(FoundationError::Source)
+    let origin = Origin::find(disk).map_err(FoundationError::Storage)?.ok_or(FoundationError::Unconfigured)?;
+    config_source::take_over(origin.path(), state).map_err(FoundationError::Source)
 }
 
 /// DATA, the images of a configuration volume, and at last the mark that the node is provisioned.
@@ -220,9 +219,8 @@ fn data(disk: &SystemDisk, boot_state: &mut BootState, trust: [u8; 32]) -> Resul
     let provisioned = boot_state.is_provisioned();
     storage::bring_up_data(disk, provisioned).map_err(FoundationError::Storage)?;
     if !provisioned {
-        if let Some(device) = storage::find_config_volume(disk) {
-            let volume = ConfigVolume::mount(&device).map_err(FoundationError::Storage)?;
-            config_source::take_over_images(volume.path()).map_err(FoundationError::Source)?;
+        if let Some(origin) = Origin::find(disk).map_err(FoundationError::Storage)? {
+            config_source::take_over_images(origin.path()).map_err(FoundationError::Source)?;
         }
         boot_state.set_provisioned(trust).map_err(FoundationError::Storage)?;
     }

@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod command;
 mod contexts;
+mod disk;
 mod duration;
 mod endpoint;
 mod envelope;

@@ -221,4 +221,13 @@ pub enum StorageError {
         #[source]
         source: io::Error,
     },
+    /// What was flashed with the disk cannot be read.
+    #[error("the seed on {} cannot be used", device.display())]
+    Seed {
+        /// The ESP.
+        device: PathBuf,
+        /// Cause.
+        #[source]
+        source: flash::seed::SeedError,
+    },
 }

@@ -14,15 +14,16 @@ mod inventory;
 mod kernel;
 #[cfg(test)]
 pub mod scratch;
+mod seed;
 mod system;
 mod table;
 mod volume_label;
 
 pub use boot_state::BootState;
 pub use bring_up::{bring_up_data, bring_up_state};
-pub use config_volume::{ConfigVolume, find_config_volume};
 pub use durable::replace_file;
 pub use efi::{boot_report, efi_disk_id};
 pub use error::StorageError;
 pub use inventory::{Room, clones, data_room, disks, volumes};
+pub use seed::{Origin, Seed};
 pub use system::{SystemDisk, find_system_disk};
