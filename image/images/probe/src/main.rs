@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
 use query::Query;
 
 const PORT: u16 = 8081;
@@ -59,6 +60,7 @@ fn route(path: &str, query: &Query) -> io::Result<Vec<u8>> {
         "/kill" => processes::kill(query.text("comm")?, query.number("signal")?).map(String::into_bytes),
         "/read" => read(Path::new(query.text("path")?)),
         "/write" => fs::write(query.text("path")?, "x").map(|()| b"written\n".to_vec()),
+        "/fill" => fill(query.text("path")?, query.number("free_percent")?).map(String::into_bytes),
         "/grep" => grep(Path::new(query.text("path")?), query.text("text")?).map(String::into_bytes),
         "/connect" => {
             let port = u16::try_from(query.number("port")?).map_err(io::Error::other)?;
@@ -79,6 +81,17 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     fs::File::open(path)?.take(READ_MAX_BYTES).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Makes a file so large that only so much of its file system is free for others than root.
+fn fill(path: &str, free_percent: u32) -> io::Result<String> {
+    let file = fs::File::create(path)?;
+    let room = statvfs(path)?;
+    let kept = room.blocks().saturating_mul(free_percent.into()) / 100;
+    let blocks = room.blocks_available().saturating_sub(kept);
+    let bytes = blocks.saturating_mul(room.fragment_size()).try_into().map_err(io::Error::other)?;
+    posix_fallocate(&file, 0, bytes)?;
+    Ok(format!("{bytes}\n"))
 }
 
 /// Lines below a folder that contain a text.
