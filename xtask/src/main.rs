@@ -9,6 +9,7 @@ mod cache;
 mod host;
 mod nodes;
 mod quality;
+mod release_image;
 mod report;
 mod reproduce;
 mod sdk;
@@ -74,6 +75,15 @@ enum Task {
     },
     /// Measure boots, memory, sizes and writes; fails only where a limit of docs/SPECIFICATION.md is broken
     Bench(bench::Options),
+    /// Write what is published of the disk image: raw, packed, checksums, signature
+    Image {
+        /// Folder
+        #[arg(short, long, default_value = "target/image")]
+        output: PathBuf,
+        /// Ed25519 key in PEM that signs the checksums (default: one of this computer's own, made once)
+        #[arg(long)]
+        sign_key: Option<PathBuf>,
+    },
     /// Formatting, lints, documentation, kernel fragments, dependencies
     Check,
     /// Print where an artifact lies, building it first when needed
@@ -128,6 +138,7 @@ fn run(task: Task) -> Result<()> {
         Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
         Task::Test { kind, filter, long } => tests(repository, kind, filter.as_deref(), long),
         Task::Bench(options) => bench::run(repository, &build::all(repository)?, &options),
+        Task::Image { output, sign_key } => release_image::write(repository, &output, sign_key.as_deref()),
         Task::Check => quality::check(repository, &sdk::provide(repository)?),
         Task::Artifact { name } => artifact(repository, name),
     }
