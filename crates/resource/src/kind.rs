@@ -43,6 +43,7 @@ pub const KINDS: &[&Kind] = &[
     &spec::Address::KIND,
     &spec::Pod::KIND,
     &spec::Image::KIND,
+    &spec::Generation::KIND,
     &spec::Corruption::KIND,
 ];
 
@@ -75,6 +76,7 @@ mod tests {
         assert_columns_are_fields::<spec::Address>();
         assert_columns_are_fields::<spec::Pod>();
         assert_columns_are_fields::<spec::Image>();
+        assert_columns_are_fields::<spec::Generation>();
         assert_columns_are_fields::<spec::Corruption>();
     }
 

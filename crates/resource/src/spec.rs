@@ -237,6 +237,32 @@ impl Spec for Image {
     };
 }
 
+/// A generation of the machine configuration; the id is its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Generation {
+    /// "confirmed", "trial", "staged", "reverted" or "superseded".
+    pub state: String,
+    /// Whether the node runs it.
+    pub running: bool,
+    /// When it was made by the node's clock, in seconds since 1970.
+    pub created_s: i64,
+    /// Subject of the client who signed it; empty when it came from a volume.
+    pub author: String,
+    /// Why it was taken back; empty when it was not.
+    pub reason: String,
+}
+
+impl Spec for Generation {
+    const KIND: Kind = Kind {
+        name: "generation",
+        plural: "generations",
+        aliases: &["gen"],
+        description: "Generations of the machine configuration",
+        columns: &["state", "running", "author", "reason"],
+    };
+}
+
 /// A place that could not be read, or did not hold what was written; the id is `<source>-<device>-<place>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

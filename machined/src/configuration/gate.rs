@@ -7,32 +7,37 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::health::{Condition, Conditions, Status};
+use crate::{
+    health::{Condition, Conditions, Status},
+    kubernetes::{POD_FAILING, PODS_STARTING},
+};
 
 /// How long conditions must hold. A service that ends right after its start is reported within it.
 const HOLD: Duration = Duration::from_secs(3);
 
-/// Conditions that may still be progressing at the end: a pod whose image comes over a thin link is no failure.
-const MAY_PROGRESS: [&str; 1] = ["pods"];
+/// What the kubelet says of pods that it has taken. Whether their programs work, and whether their images come over a
+/// thin link, is not the configuration's matter.
+const TAKEN: [&str; 2] = [PODS_STARTING, POD_FAILING];
 
-/// Waits until all named conditions are healthy and have held so, or says what is wrong at the deadline.
+/// Waits until all named conditions are well and have held so, or says what is wrong at the deadline.
 pub async fn pass(
     mut conditions: watch::Receiver<Conditions>,
     names: &BTreeSet<&'static str>,
     within: Duration,
 ) -> Result<(), String> {
+    if names.is_empty() {
+        return Ok(());
+    }
     let deadline = Instant::now() + within;
-    let mut healthy_since: Option<Instant> = None;
+    let mut well_since: Option<Instant> = None;
     loop {
-        let well = first_unwell(&conditions.borrow_and_update(), names, |_| false).is_none();
-        healthy_since = if well { healthy_since.or_else(|| Some(Instant::now())) } else { None };
-        let held = healthy_since.map(|since| since + HOLD).filter(|held| *held < deadline);
+        let unwell = first_unwell(&conditions.borrow_and_update(), names);
+        well_since = if unwell.is_some() { None } else { well_since.or_else(|| Some(Instant::now())) };
         tokio::select! {
             biased;
-            () = until(held) => return Ok(()),
-            changed = timeout_at(deadline, conditions.changed()) => match changed {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return verdict(&conditions.borrow(), names),
+            () = until(well_since.map(|since| (since + HOLD).min(deadline))) => return Ok(()),
+            changed = timeout_at(deadline, conditions.changed()) => if !matches!(changed, Ok(Ok(()))) {
+                return first_unwell(&conditions.borrow(), names).map_or(Ok(()), Err);
             },
         }
     }
@@ -45,19 +50,10 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// The judgement at the deadline.
-fn verdict(conditions: &Conditions, names: &BTreeSet<&'static str>) -> Result<(), String> {
-    first_unwell(conditions, names, |name| MAY_PROGRESS.contains(&name)).map_or(Ok(()), Err)
-}
-
-fn first_unwell(
-    conditions: &Conditions,
-    names: &BTreeSet<&'static str>,
-    may_progress: impl Fn(&str) -> bool,
-) -> Option<String> {
+fn first_unwell(conditions: &Conditions, names: &BTreeSet<&'static str>) -> Option<String> {
     names.iter().find_map(|name| match conditions.get(name) {
         Some(Condition { status: Status::Healthy, .. }) => None,
-        Some(Condition { status: Status::Progressing, .. }) if may_progress(name) => None,
+        Some(Condition { reason, .. }) if *name == "pods" && TAKEN.contains(reason) => None,
         Some(Condition { reason, message, .. }) if message.is_empty() => Some(format!("{name}: {reason}")),
         Some(Condition { reason, message, .. }) => Some(format!("{name}: {reason}: {message}")),
         None => Some(format!("{name}: nobody reports it")),
@@ -100,12 +96,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_pods_may_take_longer() {
+    async fn pods_need_only_be_taken() {
         let health = Health::default();
         let (pods, network) = (start(&health, &["pods"]), start(&health, &["network"]));
+        tokio::time::sleep(HOLD).await;
+        health.set("pods", Status::Unhealthy, POD_FAILING, "web: ImagePullBackOff");
         assert_eq!(pods.await.unwrap(), Ok(()));
         assert!(network.await.unwrap().unwrap_err().starts_with("network: Starting: "));
-        health.set("pods", Status::Unhealthy, "PodFailing", "web: ImagePullBackOff");
+        health.set("pods", Status::Unhealthy, "PodRejected", "web");
         assert!(start(&health, &["pods"]).await.unwrap().is_err());
     }
 

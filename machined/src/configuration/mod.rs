@@ -2,9 +2,12 @@
 //!
 //! `gate.rs` judges whether a change did well; `store.rs` keeps texts and index on STATE.
 
+mod clock;
 mod executor;
 mod gate;
+mod running;
 mod services;
+mod steps;
 mod store;
 
 pub use store::{GenerationStore, StoreError};

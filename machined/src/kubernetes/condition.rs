@@ -22,6 +22,11 @@ impl Verdict {
     }
 }
 
+/// All configured pods are taken by the kubelet, and one of them fails.
+pub const POD_FAILING: &str = "PodFailing";
+/// All configured pods are taken by the kubelet, and one of them is not ready yet.
+pub const PODS_STARTING: &str = "PodsStarting";
+
 /// Reasons of a container that waits as it should.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Pods named in a message.
@@ -75,14 +80,14 @@ pub fn pods(pods: &[Pod], missing: &[String]) -> Verdict {
         problems.push(some_of(&failing));
     }
     if !problems.is_empty() {
-        let reason = if missing.is_empty() { "PodFailing" } else { "PodRejected" };
+        let reason = if missing.is_empty() { POD_FAILING } else { "PodRejected" };
         return Verdict::new(Status::Unhealthy, reason, problems.join("; "));
     }
     let starting: Vec<String> = pods.iter().filter(|pod| !is_done(pod)).map(id).collect();
     if !starting.is_empty() {
         return Verdict::new(
             Status::Progressing,
-            "PodsStarting",
+            PODS_STARTING,
             format!("waiting for {}", some_of(&starting)),
         );
     }
@@ -93,7 +98,7 @@ pub fn pods(pods: &[Pod], missing: &[String]) -> Verdict {
 pub fn waiting(missing: &[String]) -> Verdict {
     Verdict::new(
         Status::Progressing,
-        "PodsStarting",
+        "PodsPending",
         format!("the kubelet has not taken up {} yet", some_of(missing)),
     )
 }

@@ -28,6 +28,7 @@ use config::NodeConfig;
 use layout::path;
 use tokio::{sync::watch, time::Instant};
 
+pub use condition::{POD_FAILING, PODS_STARTING};
 pub use services::{CONTAINERD, KUBELET};
 
 use crate::{context::Context, error_chain::error_chain, follow::Follower, health::Status};
@@ -149,7 +150,7 @@ async fn give_pods(context: &Context, config: &NodeConfig, given: &watch::Sender
         tokio::task::spawn_blocking(move || manifests::write(Path::new(path::MANIFESTS), &pods)).await;
     let error = match written {
         Ok(Ok(())) => {
-            context.health.set("pods", Status::Progressing, "PodsStarting", "waiting for the kubelet");
+            context.health.set("pods", Status::Progressing, "PodsPending", "waiting for the kubelet");
             given.send_replace(Some(Instant::now()));
             return;
         }
