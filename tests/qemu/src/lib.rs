@@ -12,6 +12,7 @@ pub mod console;
 pub mod http;
 pub mod machine;
 pub mod measure;
+pub mod network;
 pub mod node;
 pub mod programs;
 pub mod qmp;

@@ -16,7 +16,13 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::{accelerator::Accelerator, console::Console, programs::Programs, qmp::Qmp};
+use crate::{
+    accelerator::Accelerator,
+    console::Console,
+    network::{self, Network},
+    programs::Programs,
+    qmp::Qmp,
+};
 
 const SOCKET_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(20);
@@ -43,8 +49,8 @@ pub struct Hardware {
     pub watchdog: Watchdog,
     /// Guest TCP ports reachable from the host's loopback.
     pub forwarded_ports: Vec<u16>,
-    /// Whether there is a network at all.
-    pub network: bool,
+    /// What its link leads to.
+    pub network: Network,
     /// Contents of fw_cfg `opt/cairn.test`, for images with test hooks.
     pub test_hooks: Option<String>,
     /// More drives: QEMU `-drive`/`-device` arguments.
@@ -62,7 +68,7 @@ impl Default for Hardware {
             cpus: 2,
             watchdog: Watchdog::Tco,
             forwarded_ports: Vec::new(),
-            network: true,
+            network: Network::Served,
             test_hooks: None,
             extra: Vec::new(),
             sector_bytes: 512,
@@ -238,6 +244,11 @@ impl Machine {
         }
     }
 
+    /// Plugs the gateway into the hub of a silent network.
+    pub fn plug_in_gateway(&mut self, hardware: &Hardware) -> Result<()> {
+        network::plug_in_gateway(&mut self.qmp()?, hardware, &self.ports)
+    }
+
     /// Cuts the power: QEMU is killed, nothing is flushed.
     pub fn cut_power(&mut self) -> Result<()> {
         self.child.kill().context("cannot kill QEMU")?;
@@ -328,10 +339,11 @@ fn command(
     command.args(["-drive", &format!("if=pflash,format=raw,file={}", path(files.variables()))]);
     disk(&mut command, files, hardware);
     let sectors = hardware.sector_bytes;
+    // Boot index 0 is for a disk that a test wants to be preferred.
     command.args([
         "-device",
         &format!(
-            "virtio-blk-pci,drive=disk,bootindex=0,logical_block_size={sectors},physical_block_size={sectors}"
+            "virtio-blk-pci,drive=disk,bootindex=1,logical_block_size={sectors},physical_block_size={sectors}"
         ),
     ]);
     if files.config_volume().exists() {
@@ -343,21 +355,7 @@ fn command(
     command.args(["-chardev", &console, "-serial", "chardev:console"]);
     command.args(["-qmp", &format!("unix:{},server=on,wait=off", path(files.qmp()))]);
     command.args(["-device", "virtio-rng-pci"]);
-    if hardware.network {
-        let forwards: String = hardware
-            .forwarded_ports
-            .iter()
-            .zip(ports)
-            .map(|(guest, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
-            .collect();
-        // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
-        command.args([
-            "-netdev",
-            &format!("user,id=net,restrict=on{forwards}"),
-            "-device",
-            "virtio-net-pci,netdev=net",
-        ]);
-    }
+    command.args(network::arguments(hardware, ports));
     match hardware.watchdog {
         Watchdog::Tco => command.args(["-global", "ICH9-LPC.noreboot=off"]),
         Watchdog::I6300esb => command.args(["-device", "i6300esb", "-global", "ICH9-LPC.noreboot=on"]),

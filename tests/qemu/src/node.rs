@@ -145,6 +145,11 @@ impl Node {
         self.machine.console().skip()
     }
 
+    /// Brings the gateway to a node on a silent network.
+    pub fn plug_in_gateway(&mut self) -> Result<()> {
+        self.machine.plug_in_gateway(&self.blueprint.hardware)
+    }
+
     /// Changes the hardware for the next start.
     pub fn hardware(&mut self) -> &mut Hardware {
         &mut self.blueprint.hardware

@@ -1,0 +1,46 @@
+//! The machine's network: a hub with the node on one port, and on another one a gateway that answers DHCP and leads
+//! the host's ports to the node's.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{machine::Hardware, qmp::Qmp};
+
+/// What the node's link leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The node has no link.
+    Absent,
+    /// The gateway, from the start.
+    Served,
+    /// A hub with nobody on it, until [`plug_in_gateway`].
+    Silent,
+}
+
+/// QEMU's arguments.
+pub fn arguments(hardware: &Hardware, ports: &[u16]) -> Vec<String> {
+    let netdev = match hardware.network {
+        Network::Absent => return Vec::new(),
+        Network::Served => {
+            let forwards: String = forwards(hardware, ports).map(|rule| format!(",hostfwd={rule}")).collect();
+            // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
+            format!("user,id=net,restrict=on{forwards}")
+        }
+        Network::Silent => "hubport,id=net,hubid=0".to_owned(),
+    };
+    ["-netdev", &netdev, "-device", "virtio-net-pci,netdev=net"].map(str::to_owned).into()
+}
+
+/// Brings the gateway to a silent hub.
+pub fn plug_in_gateway(qmp: &mut Qmp, hardware: &Hardware, ports: &[u16]) -> Result<()> {
+    let forwards: Vec<_> = forwards(hardware, ports).map(|rule| json!({"str": rule})).collect();
+    let gateway = json!({"type": "user", "id": "gateway", "restrict": true, "hostfwd": forwards});
+    qmp.execute("netdev_add", gateway)?;
+    let port = json!({"type": "hubport", "id": "gateway-port", "hubid": 0, "netdev": "gateway"});
+    qmp.execute("netdev_add", port).map(drop)
+}
+
+fn forwards<'a>(hardware: &'a Hardware, ports: &'a [u16]) -> impl Iterator<Item = String> + 'a {
+    let pairs = hardware.forwarded_ports.iter().zip(ports);
+    pairs.map(|(guest, host)| format!("tcp:127.0.0.1:{host}-:{guest}"))
+}
