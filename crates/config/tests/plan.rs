@@ -1,0 +1,278 @@
+//! A plan names everything that differs, in words that hold no secret.
+
+use std::collections::BTreeMap;
+
+use config::{
+    Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, StaticPod, Subnet, Swap, Volume,
+    parse,
+    plan::{Condition, Effect, Plan, Subject, plan},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const GOOD: &str = include_str!("good.yaml");
+
+fn change(from: &str, to: &str) -> Plan {
+    assert!(GOOD.contains(from), "{from}");
+    plan(&parse(GOOD).unwrap(), &parse(&GOOD.replace(from, to)).unwrap())
+}
+
+#[test]
+fn reasons_say_what_changes() {
+    for (from, to, expected) in [
+        ("maxPods: 40", "maxPods: 50", "restart kubelet: Kubelet.maxPods changes from 40 to 50\n"),
+        (
+            "  imageMinimumGCAge: 1h30m\n",
+            "",
+            "restart kubelet: Kubelet.imageMinimumGCAge is no longer set to \"1h30m\"\n",
+        ),
+        ("shop-17", "shop-18", "restart kubelet: Machine.hostname changes from shop-17 to shop-18\n"),
+        ("mtu: 9000", "mtu: 1500", "live link eth0: Interface/eth0.mtu changes from 9000 to 1500\n"),
+        (
+            "192.0.2.17/24",
+            "192.0.2.18/24",
+            "live link eth0: Interface/eth0.addresses changes from [192.0.2.17/24, 198.51.100.4/31] to [192.0.2.18/24, 198.51.100.4/31]\n",
+        ),
+        ("search: [example.com]\n", "", "live resolver: Resolver.search is no longer set to [example.com]\n"),
+        ("web:1.4", "web:1.5", "live pod shop/web: StaticPod/shop/web changes at spec.containers[0].image\n"),
+        (
+            "sesame",
+            "barley",
+            "live pod shop/web: StaticPod/shop/web changes at spec.containers[0].env[0].value\n",
+        ),
+        ("hunter2", "hunter3", "live registry docker.io: Registry/docker.io.credentials change\n"),
+        (
+            "somaxconn: 4096",
+            "somaxconn: 8192",
+            "live sysctl net.core.somaxconn: Sysctl.net.core.somaxconn changes from 4096 to 8192\n",
+        ),
+        (
+            "  net.core.somaxconn: 4096\n",
+            "",
+            "reboot sysctl net.core.somaxconn: Sysctl.net.core.somaxconn is no longer set to 4096\n",
+        ),
+        (
+            "bus: ata",
+            "bus: usb",
+            "live volume recordings: Volume/recordings.disk changes from bus ata, at least 500000000000 bytes to bus usb, at least 500000000000 bytes\n",
+        ),
+        ("zramPercent: 75", "zramPercent: 50", "live swap: Swap.zramPercent changes from 75 to 50\n"),
+        ("site: harbour", "site: mill", "live labels: Machine.labels.site changes from harbour to mill\n"),
+        (
+            "---\napiVersion: cairn.dev/v1alpha1\nkind: Volume\nname: recordings\ndisk:\n  bus: ata\n  minSize: 500GB\n",
+            "",
+            "live volume recordings: Volume/recordings is removed\n",
+        ),
+        (
+            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "live trust: Api.revokedCertificates: 1 added, 1 removed\n",
+        ),
+    ] {
+        assert_eq!(change(from, to).to_string(), expected);
+    }
+}
+
+#[test]
+fn only_what_could_cut_the_admin_off_must_be_confirmed() {
+    for (from, to, confirmation, reboot) in [
+        ("maxPods: 40", "maxPods: 50", false, false),
+        ("shop-17", "shop-18", true, false),
+        ("mtu: 9000", "mtu: 1500", true, false),
+        ("2001:db8::53", "2001:db8::54", true, false),
+        (
+            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            true,
+            false,
+        ),
+        ("  net.core.somaxconn: 4096\n", "", false, true),
+    ] {
+        let plan = change(from, to);
+        assert_eq!((plan.needs_confirmation(), plan.needs_reboot()), (confirmation, reboot), "{plan}");
+    }
+}
+
+#[test]
+fn the_gate_watches_what_was_touched_and_is_still_there() {
+    let (old, mut new) = (parse(GOOD).unwrap(), parse(GOOD).unwrap());
+    new.hostname = None;
+    new.interfaces.remove(1);
+    new.interfaces[0].mtu_bytes = None;
+    new.volumes.clear();
+    new.trusted_certificates.clear();
+    let gate: Vec<Condition> = plan(&old, &new).gate(&new).into_iter().collect();
+    assert_eq!(
+        gate,
+        [Condition::Api, Condition::Link("eth0".to_owned()), Condition::Containerd, Condition::Kubelet]
+    );
+}
+
+#[test]
+fn users_go_before_what_they_use_and_come_after_it() {
+    let full = parse(GOOD).unwrap();
+    let order = |old: &NodeConfig, new: &NodeConfig| {
+        let plan = plan(old, new);
+        let at = |wanted: &str| {
+            plan.operations.iter().position(|operation| operation.subject.to_string() == wanted)
+        };
+        (at("pod shop/web").unwrap(), at("volume recordings").unwrap())
+    };
+    let (pod, volume) = order(&NodeConfig::default(), &full);
+    assert!(volume < pod);
+    let (pod, volume) = order(&full, &NodeConfig::default());
+    assert!(pod < volume);
+}
+
+fn subnet() -> impl Strategy<Value = Subnet> {
+    (any::<u8>(), 8_u8..30)
+        .prop_map(|(last, prefix_length)| Subnet { address: [192, 0, 2, last].into(), prefix_length })
+}
+
+fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
+    let settings = (any::<bool>(), prop::collection::vec(subnet(), 0..2), prop::option::of(576_u32..580));
+    prop::collection::btree_map("eth[0-2]", settings, 0..3).prop_map(|map| {
+        let link = |(name, (dhcp, addresses, mtu_bytes)): (_, (_, _, Option<u32>))| {
+            let gateway = mtu_bytes.filter(|mtu| mtu % 2 == 0).map(|_| [192, 0, 2, 1].into());
+            Interface { name, dhcp, addresses, gateway, mtu_bytes }
+        };
+        map.into_iter().map(link).collect()
+    })
+}
+
+const PASSWORD: &str = "hunter";
+
+fn registries() -> impl Strategy<Value = Vec<Registry>> {
+    let settings = (prop::collection::vec("https://[ab]", 0..2), prop::option::of("[ab]"));
+    prop::collection::btree_map("[ab].example", settings, 0..3).prop_map(|map| {
+        let registry = |(host, (mirrors, user)): (String, (_, Option<String>))| {
+            let credentials =
+                user.map(|user| Credentials { password: format!("{PASSWORD}{user}"), username: user });
+            Registry { host, mirrors, credentials }
+        };
+        map.into_iter().map(registry).collect()
+    })
+}
+
+fn pods() -> impl Strategy<Value = Vec<StaticPod>> {
+    prop::collection::btree_map(("[ab]", "[ab]"), 0_u8..3, 0..3).prop_map(|map| {
+        let pod = |((namespace, name), value)| StaticPod {
+            namespace,
+            name,
+            manifest: json!({"spec": {"containers": [{"env": [{"value": format!("{PASSWORD}{value}")}]}]}}),
+        };
+        map.into_iter().map(pod).collect()
+    })
+}
+
+fn selector() -> impl Strategy<Value = DiskSelector> {
+    (prop::option::of("[ab]"), prop::option::of(1_u64..3)).prop_map(|(model, min_bytes)| DiskSelector {
+        model,
+        min_bytes,
+        ..DiskSelector::default()
+    })
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map("[a-c]", "[xy]", 0..3)
+}
+
+fn list() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::btree_set("[a-c]", 0..3).prop_map(|set| set.into_iter().collect())
+}
+
+fn node() -> impl Strategy<Value = NodeConfig> {
+    let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list());
+    let second = (interfaces(), prop::option::of(list()), words(), pods(), registries());
+    let third =
+        (list(), words(), prop::collection::btree_map("[ab]", selector(), 0..3), prop::option::of(1_u32..3));
+    (first, second, third).prop_map(|(first, second, third)| {
+        let kubelet = second.2.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+        let resolver = second.1.map(|search| Resolver { servers: vec![[192, 0, 2, 53].into()], search });
+        NodeConfig {
+            hostname: first.0,
+            labels: first.1,
+            install_disk: first.2,
+            client_cas: first.3,
+            revoked: first.4,
+            interfaces: second.0,
+            resolver,
+            kubelet,
+            static_pods: second.3,
+            registries: second.4,
+            trusted_certificates: third.0,
+            sysctls: third.1,
+            volumes: third.2.into_iter().map(|(name, disk)| Volume { name, disk }).collect(),
+            swap: third.3.map(|zram_percent| Swap { zram_percent }),
+        }
+    })
+}
+
+/// Brings one subject of a node to what the new configuration says, and touches no other.
+fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
+    fn replace<T: Clone>(items: &mut Vec<T>, new: &[T], is_it: impl Fn(&T) -> bool) {
+        items.retain(|item| !is_it(item));
+        items.extend(new.iter().filter(|item| is_it(item)).cloned());
+    }
+    match subject {
+        Subject::HostName => node.hostname = new.hostname.clone(),
+        Subject::Labels => node.labels = new.labels.clone(),
+        Subject::Trust => {
+            node.client_cas = new.client_cas.clone();
+            node.revoked = new.revoked.clone();
+        }
+        Subject::Interface(name) => replace(&mut node.interfaces, &new.interfaces, |link| link.name == *name),
+        Subject::Resolver => node.resolver = new.resolver.clone(),
+        Subject::Kubelet => node.kubelet = new.kubelet.clone(),
+        Subject::StaticPod { namespace, name } => {
+            replace(&mut node.static_pods, &new.static_pods, |pod| {
+                pod.namespace == *namespace && pod.name == *name
+            });
+        }
+        Subject::Registry(host) => {
+            replace(&mut node.registries, &new.registries, |registry| registry.host == *host)
+        }
+        Subject::TrustedCertificates => node.trusted_certificates = new.trusted_certificates.clone(),
+        Subject::Sysctl(name) => {
+            node.sysctls.remove(name);
+            node.sysctls.extend(new.sysctls.get(name).map(|value| (name.clone(), value.clone())));
+        }
+        Subject::Volume(name) => replace(&mut node.volumes, &new.volumes, |volume| volume.name == *name),
+        Subject::Swap => node.swap = new.swap,
+        Subject::InstallDisk => node.install_disk = new.install_disk.clone(),
+    }
+    node.interfaces.sort_by(|one, other| one.name.cmp(&other.name));
+    node.static_pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    node.registries.sort_by(|one, other| one.host.cmp(&other.host));
+    node.volumes.sort_by(|one, other| one.name.cmp(&other.name));
+}
+
+proptest! {
+    #[test]
+    fn executing_a_plan_leads_to_the_new_configuration(old in node(), new in node()) {
+        let plan = plan(&old, &new);
+        let mut node = old.clone();
+        for operation in &plan.operations {
+            let before = node.clone();
+            execute(&mut node, &new, &operation.subject);
+            prop_assert_ne!(&before, &node, "an operation that does nothing: {:?}", operation);
+            prop_assert!(!operation.reason.contains(PASSWORD), "{}", operation.reason);
+        }
+        prop_assert_eq!(node, new);
+    }
+
+    #[test]
+    fn nothing_is_planned_where_nothing_differs(config in node()) {
+        prop_assert!(plan(&config, &config).is_empty());
+    }
+
+    #[test]
+    fn only_removed_sysctls_need_a_reboot(old in node(), new in node()) {
+        let removed = old.sysctls.keys().any(|name| !new.sysctls.contains_key(name));
+        let plan = plan(&old, &new);
+        prop_assert_eq!(plan.needs_reboot(), removed);
+        let mut reboots = plan.operations.iter().filter(|operation| operation.effect == Effect::Reboot);
+        let all_sysctls = reboots.all(|operation| matches!(operation.subject, Subject::Sysctl(_)));
+        prop_assert!(all_sysctls);
+    }
+}
