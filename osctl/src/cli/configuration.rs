@@ -39,6 +39,9 @@ pub struct How {
     /// How long the node waits for a confirmation before it takes the change back
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
     pub confirm_within: Duration,
+    /// Keep the change although a gateway, name server or mirror that it names does not answer
+    #[arg(long)]
+    pub accept_unreachable: bool,
 }
 
 /// Arguments of `apply-config`.

@@ -96,7 +96,12 @@ fn change(content: Content, how: &How) -> Change {
         Mode::Try => ApplyMode::Try,
         Mode::NoReboot => ApplyMode::NoReboot,
     };
-    Change { content: Some(content), mode: mode.into(), trial_timeout: Some(duration(how.confirm_within)) }
+    Change {
+        content: Some(content),
+        mode: mode.into(),
+        trial_timeout: Some(duration(how.confirm_within)),
+        accept_unreachable: how.accept_unreachable,
+    }
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {
