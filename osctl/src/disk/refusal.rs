@@ -65,7 +65,10 @@ impl Refusal {
             ),
             Self::InUse { .. } => Some("unmount it first, if it is the right one"),
             Self::ReadOnly { .. } => Some("cards and adapters have a small lock switch"),
-            Self::Sectors { .. } | Self::NoMedium { .. } | Self::TooSmall { .. } => None,
+            Self::Sectors { .. } => Some(
+                "many NVMe disks offer 512 as well: `nvme id-ns -H` lists the formats, `nvme format --lbaf` chooses one",
+            ),
+            Self::NoMedium { .. } | Self::TooSmall { .. } => None,
         }
     }
 }
