@@ -40,6 +40,16 @@ pub struct Context {
     pub client_certificate: Pem,
     /// Key of the client.
     pub client_key: Pem,
+    /// Secrets bundle with which this computer signs the node's certificate again in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<PathBuf>,
+}
+
+impl Context {
+    /// Whether both are the same but for what concerns this computer alone.
+    fn is_like(&self, other: &Context) -> bool {
+        Context { secrets: other.secrets.clone(), ..self.clone() } == *other
+    }
 }
 
 impl Contexts {
@@ -91,8 +101,13 @@ impl Contexts {
     /// Takes over all contexts of `other`, or none when one of the same name differs and `force` is not set.
     /// Returns the names of those that are new or changed.
     pub fn merge(&mut self, other: Contexts, force: bool) -> Result<Vec<String>, Failure> {
-        let changed: Vec<Context> =
-            other.contexts.into_iter().filter(|context| self.find(&context.name) != Some(context)).collect();
+        let changed: Vec<Context> = other
+            .contexts
+            .into_iter()
+            // Another's file must not choose what is signed with the secrets of this computer.
+            .map(|context| Context { secrets: None, ..context })
+            .filter(|context| self.find(&context.name).is_none_or(|mine| !mine.is_like(context)))
+            .collect();
         let clashes: Vec<&str> = changed
             .iter()
             .map(|context| context.name.as_str())
@@ -204,6 +219,7 @@ mod tests {
             ca: pem("CERTIFICATE"),
             client_certificate: pem("CERTIFICATE"),
             client_key: pem("PRIVATE KEY"),
+            secrets: None,
         }
     }
 
@@ -258,6 +274,18 @@ mod tests {
         assert_eq!(mine.merge(theirs.clone(), true).unwrap(), ["a", "c"]);
         assert!(mine.merge(theirs, false).unwrap().is_empty());
         assert_eq!(mine.current_context.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn no_merged_context_names_secrets() {
+        let mut theirs = Contexts::default();
+        theirs.put(Context { secrets: Some("secrets.yaml".into()), ..context("c", "10.0.0.3") });
+        let mut mine = two();
+        assert_eq!(mine.merge(theirs.clone(), false).unwrap(), ["c"]);
+        assert_eq!(mine.find("c").unwrap().secrets, None);
+        mine.put(Context { secrets: Some("own.yaml".into()), ..context("c", "10.0.0.3") });
+        assert!(mine.merge(theirs, false).unwrap().is_empty(), "the same context, with other secrets");
+        assert_eq!(mine.find("c").unwrap().secrets.as_deref(), Some(Path::new("own.yaml")));
     }
 
     #[test]

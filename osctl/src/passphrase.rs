@@ -44,7 +44,8 @@ fn check(passphrase: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn given() -> Result<Option<Zeroizing<String>>, Failure> {
+/// The passphrase that the environment holds.
+pub fn given() -> Result<Option<Zeroizing<String>>, Failure> {
     match env::var(VARIABLE) {
         Ok(passphrase) if !passphrase.is_empty() => Ok(Some(Zeroizing::new(passphrase))),
         Ok(_) | Err(env::VarError::NotPresent) => Ok(None),

@@ -1,5 +1,6 @@
 //! `osctl adopt`: a new node is authenticated by its fingerprint and gets a certificate of the fleet's CA.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pki::{Ca, NodeId, Role, SigningRequest};
@@ -15,7 +16,7 @@ use crate::cli::Adopt;
 use crate::contexts::{Context, ContextFile};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::node::{Client, Node, Target, Trust};
+use crate::node::{self, Client, Node, Target, Trust};
 use crate::output::{self, Progress, note};
 use crate::secrets;
 
@@ -60,7 +61,7 @@ pub async fn run(session: &Session, arguments: &Adopt) -> Result<(), Failure> {
         node_id: Some(request.node_id.to_string()),
     };
     // Whatever speaks against the context must be said before the node is changed.
-    let context = context(&file, &draft, &ca, &client)?;
+    let context = Context { secrets: bundle(arguments), ..context(&file, &draft, &ca, &client)? };
     install(&node, &ca, &request).await?;
     verify(&target, &name, &ca, &request.node_id).await?;
     file.change(|contexts| {
@@ -87,14 +88,16 @@ fn issue_admin(ca: &Ca, arguments: &Adopt) -> Result<Client, Failure> {
 }
 
 /// What the node wants signed, checked to be its own.
-struct Request {
-    node_id: NodeId,
+pub struct Request {
+    /// Which node it is.
+    pub node_id: NodeId,
     signing: SigningRequest,
     adopted: bool,
 }
 
 impl Request {
-    async fn fetch(node: &Node, fingerprint: &str) -> Result<Request, Failure> {
+    /// Asks for it over a connection to the key with this fingerprint.
+    pub async fn fetch(node: &Node, fingerprint: &str) -> Result<Request, Failure> {
         let what = "cannot get the signing request";
         let answer =
             node.call(what, node.identity().get_signing_request(GetSigningRequestRequest {})).await?;
@@ -117,9 +120,21 @@ async fn default_name(node: &Node, node_id: &NodeId) -> Result<String, Failure> 
     Ok(if version.hostname.is_empty() { node_id.to_string() } else { version.hostname })
 }
 
-/// The context to write. An existing one keeps its client certificate: it may be of another role on purpose.
+/// Where the bundle is, whatever folder a later command is run in.
+fn bundle(arguments: &Adopt) -> Option<PathBuf> {
+    std::path::absolute(&arguments.secrets).ok()
+}
+
+/// The context to write. An existing one keeps its client certificate: it may be of another role on purpose. But when
+/// this very node changes over to another CA, all of it does.
 fn context(file: &ContextFile, draft: &Draft, ca: &Ca, client: &Client) -> Result<Context, Failure> {
-    let contexts = file.load()?;
+    let mut contexts = file.load()?;
+    let changes_over = |existing: &Context| {
+        existing.node_id.is_some() && existing.node_id == draft.node_id && !node::trusts(existing, ca)
+    };
+    if contexts.find(&draft.name).is_some_and(changes_over) {
+        contexts.remove(&draft.name)?;
+    }
     let existing = contexts.find(&draft.name).cloned();
     let context = draft.clone().complete(&contexts, ca, client)?;
     let Some(existing) = existing else { return Ok(context) };
@@ -134,7 +149,8 @@ fn context(file: &ContextFile, draft: &Draft, ca: &Ca, client: &Client) -> Resul
     })
 }
 
-async fn install(node: &Node, ca: &Ca, request: &Request) -> Result<(), Failure> {
+/// Signs the node's certificate and hands it over.
+pub async fn install(node: &Node, ca: &Ca, request: &Request) -> Result<(), Failure> {
     let certificate = ca
         .issue_server(&request.signing, &request.node_id, validity(NODE_TTL))
         .map_err(|error| Failure::error("cannot sign the node's certificate").why(chain(&error)))?;

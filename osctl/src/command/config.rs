@@ -46,13 +46,35 @@ fn read_other(path: &Path) -> Result<Contexts, Failure> {
         .ok_or_else(|| Failure::new(Exit::NotFound, format!("{} does not exist", path.display())))
 }
 
+/// A context with what names its client certificate in a list of revocations.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Viewed<'a> {
+    #[serde(flatten)]
+    context: &'a Context,
+    client_certificate_sha256: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct View<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_context: Option<&'a str>,
+    contexts: Vec<Viewed<'a>>,
+}
+
 /// The file as it is, but for the keys.
 fn view(session: &Session, mut contexts: Contexts) -> Result<(), Failure> {
     for context in &mut contexts.contexts {
         context.client_key = Pem::new(Zeroizing::new("REDACTED".to_owned()));
     }
+    let viewed = |context| Viewed { context, client_certificate_sha256: node::client_hash(context) };
+    let view = View {
+        current_context: contexts.current_context.as_deref(),
+        contexts: contexts.contexts.iter().map(viewed).collect(),
+    };
     let format = session.format().unwrap_or(Format::Yaml);
-    output::print(Some(format), &contexts, context_table)
+    output::print(Some(format), &view, |_| context_table(&contexts))
 }
 
 /// A context as it is listed.

@@ -47,6 +47,7 @@ impl Draft {
             ca: Pem::new(ca.bundle().to_pem()),
             client_certificate: Pem::new(client.certificate_pem()),
             client_key: client.key().clone(),
+            secrets: None,
         })
     }
 }

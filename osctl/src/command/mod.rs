@@ -11,6 +11,7 @@ mod get;
 mod health;
 mod logs;
 mod power;
+mod renew;
 mod services;
 mod version;
 
@@ -103,7 +104,13 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Node, Failure> {
-        Node::connect(&self.target()?).await
+        let file = self.contexts()?;
+        let contexts = file.load()?;
+        let context = contexts.choose(self.global.context.as_deref())?;
+        let target = Target::of_context(context, &self.global.endpoints, self.timeout())?;
+        let node = Node::connect(&target).await?;
+        renew::when_due(&node, &file, context).await;
+        Ok(node)
     }
 }
 

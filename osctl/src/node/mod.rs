@@ -119,6 +119,12 @@ pub fn identity_of(context: &Context) -> Option<Identity> {
     pki::judge(certificate.der(), &cas, &Revocations::default(), 0).ok()
 }
 
+/// SHA-256 of a context's client certificate, when that is in order.
+pub fn client_hash(context: &Context) -> Option<String> {
+    let certificate = Certificate::from_pem(context.client_certificate.as_str()).ok()?;
+    Some(certificate.hash().to_string())
+}
+
 /// Whether a context trusts this CA.
 pub fn trusts(context: &Context, ca: &Ca) -> bool {
     Bundle::from_pem(context.ca.as_str()).is_ok_and(|bundle| bundle.certificates().contains(ca.certificate()))
@@ -135,6 +141,7 @@ pub struct Node {
     channel: Channel,
     name: String,
     endpoint: Endpoint,
+    certificate: Option<Certificate>,
     refusal: Refusal,
     timeout: Duration,
 }
@@ -189,6 +196,11 @@ impl Node {
         &self.endpoint
     }
 
+    /// The certificate with which the node showed who it is; nothing when its fingerprint did.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
     /// How messages call the node.
     pub fn name(&self) -> &str {
         &self.name
@@ -226,7 +238,9 @@ async fn reach(target: &Target, endpoint: &Endpoint, limit: Duration) -> Result<
     let (config, verifier) = tls::configure(target.trust.clone(), &target.client)
         .map_err(|error| DialError::Handshake(std::io::Error::other(error)))?;
     let wire = dial::dial(endpoint, Arc::clone(&config), limit).await?;
-    if let Some(validity) = verifier.validity().filter(|validity| validity.ended_before(clock::now_s())) {
+    let certificate = verifier.certificate().cloned();
+    let validity = certificate.as_ref().map(Certificate::validity);
+    if let Some(validity) = validity.filter(|validity| validity.ended_before(clock::now_s())) {
         let (name, date) = (&target.name, clock::date(validity.not_after_s));
         output::warn(&format!(
             "the certificate of node {name} expired at {date}; renew it with `osctl adopt`"
@@ -238,6 +252,7 @@ async fn reach(target: &Target, endpoint: &Endpoint, limit: Duration) -> Result<
         channel,
         name: target.name.clone(),
         endpoint: endpoint.clone(),
+        certificate,
         refusal,
         timeout: target.timeout,
     })

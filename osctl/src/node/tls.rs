@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use pki::node::ServerRefusal;
-use pki::{Bundle, Certificate, NodeId, Validity};
+use pki::{Bundle, Certificate, NodeId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::{
@@ -51,30 +51,28 @@ pub enum Distrust {
 pub struct Verifier {
     trust: Trust,
     provider: Arc<CryptoProvider>,
-    validity: OnceLock<Validity>,
+    certificate: OnceLock<Certificate>,
 }
 
 impl Verifier {
-    /// When the certificate that was accepted is valid. It is for the caller to warn: an expired one is no
-    /// reason to leave a node alone.
-    pub fn validity(&self) -> Option<Validity> {
-        self.validity.get().copied()
+    /// The certificate that was accepted, if it counted and not the fingerprint alone. It is for the caller to look
+    /// at its dates: an expired one is no reason to leave a node alone.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.get().filter(|_| matches!(self.trust, Trust::Chain { .. }))
     }
 
-    fn judge(&self, der: &[u8]) -> Result<Validity, Distrust> {
+    fn judge(&self, der: &[u8]) -> Result<Certificate, Distrust> {
+        let certificate = Certificate::from_der(der).map_err(|_| Distrust::Malformed)?;
         match &self.trust {
             Trust::Chain { cas, node_id } => {
-                pki::check_server(der, cas, node_id).map_err(Distrust::Certificate)
+                pki::check_server(der, cas, node_id).map_err(Distrust::Certificate)?;
             }
-            Trust::Fingerprint(expected) => {
-                let certificate = Certificate::from_der(der).map_err(|_| Distrust::Malformed)?;
-                match certificate.fingerprint() {
-                    // Before adoption the dates say nothing.
-                    seen if seen == *expected => Ok(Validity::UNLIMITED),
-                    seen => Err(Distrust::Fingerprint { seen }),
-                }
-            }
+            Trust::Fingerprint(expected) => match certificate.fingerprint() {
+                seen if seen == *expected => {}
+                seen => return Err(Distrust::Fingerprint { seen }),
+            },
         }
+        Ok(certificate)
     }
 }
 
@@ -87,11 +85,11 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let validity = self
+        let certificate = self
             .judge(end_entity)
             .map_err(|distrust| CertificateError::Other(OtherError(Arc::new(distrust))))?;
         // Only set once: a connection has one handshake.
-        let _ = self.validity.set(validity);
+        let _ = self.certificate.set(certificate);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -126,7 +124,8 @@ impl ServerCertVerifier for Verifier {
 /// The TLS configuration of one connection: TLS 1.3 with the client's certificate, nothing else.
 pub fn configure(trust: Trust, client: &Client) -> Result<(Arc<ClientConfig>, Arc<Verifier>), rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(Verifier { trust, provider: Arc::clone(&provider), validity: OnceLock::new() });
+    let verifier =
+        Arc::new(Verifier { trust, provider: Arc::clone(&provider), certificate: OnceLock::new() });
     let key = PrivateKeyDer::from_pem_slice(client.key.as_str().as_bytes())
         .map_err(|error| rustls::Error::General(format!("the client key is unreadable: {error}")))?;
     let chain = vec![CertificateDer::from(client.certificate.der().to_vec())];

@@ -1,8 +1,10 @@
 //! `osctl adopt`
 
-use pki::{Role, Validity};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::rig::{NODE, Rig};
+use pki::{Bundle, NodeId, Role, Validity};
+
+use crate::rig::{NODE, Rig, ca_of};
 
 #[test]
 fn adoption_signs_the_node_and_writes_the_context() {
@@ -55,6 +57,72 @@ fn a_context_of_another_fleet_stops_adoption_before_the_node_is_changed() {
         .ok();
     rig.adopt(&[]).fails(1, &["another CA"]);
     assert!(!rig.done().contains(&"install".to_owned()));
+}
+
+#[test]
+fn a_node_changes_over_to_another_ca() {
+    let rig = Rig::adopted();
+    rig.run(&["gen", "secrets", "-o", "next.yaml"]).ok();
+    let next = ca_of(&rig.folder.path().join("next.yaml"));
+    let both = [rig.ca.certificate().clone(), next.certificate().clone()];
+    rig.node.state.lock().unwrap().cas = Bundle::new(both.to_vec()).unwrap();
+    let (fingerprint, endpoint) = (rig.node.fingerprint(), rig.endpoint());
+    rig.run(&["adopt", "--secrets", "next.yaml", "--fingerprint", &fingerprint, "-n", &endpoint]).ok();
+    rig.node.state.lock().unwrap().cas = next.bundle().clone();
+    assert!(rig.run(&["version"]).ok().contains(NODE));
+}
+
+/// A certificate in the last third of its life.
+fn old() -> Validity {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Validity::starting(now_s - 1_000_000, 1_100_000)
+}
+
+#[test]
+fn any_contact_of_an_admin_renews_in_time() {
+    let rig = Rig::adopted();
+    let served = || rig.node.state.lock().unwrap().certificate.clone();
+    let adopted = served();
+    rig.run(&["version"]).ok();
+    assert_eq!(served(), adopted, "nothing is due");
+
+    rig.issue(&rig.ca, NODE, old());
+    let ran = rig.run(&["version"]);
+    assert_eq!(ran.err, "", "silently");
+    ran.ok();
+    assert!(served().validity().not_after_s >= adopted.validity().not_after_s);
+
+    rig.issue(&rig.ca, NODE, Validity::starting(1_000_000_000, 60));
+    assert!(rig.run(&["version"]).err.contains("expired"));
+    assert_eq!(rig.run(&["version"]).err, "", "expired or not");
+}
+
+#[test]
+fn a_new_ca_in_the_place_of_the_old_one_signs_at_the_next_contact() {
+    let rig = Rig::adopted();
+    rig.run(&["gen", "secrets", "-o", "secrets.yaml", "--force"]).ok();
+    let next = ca_of(&rig.folder.path().join("secrets.yaml"));
+    let refused = rig.run(&["version"]);
+    assert!(refused.err.contains("is not renewed") && refused.code == 0, "{refused:?}");
+
+    let both = [rig.ca.certificate().clone(), next.certificate().clone()];
+    rig.node.state.lock().unwrap().cas = Bundle::new(both.to_vec()).unwrap();
+    assert_eq!(rig.run(&["version"]).err, "");
+    let certificate = rig.node.state.lock().unwrap().certificate.clone();
+    pki::check_server(certificate.der(), next.bundle(), &NodeId::parse(NODE).unwrap()).unwrap();
+    assert!(rig.run(&["version"]).ok().contains(NODE), "the context knows both CAs");
+}
+
+#[test]
+fn without_the_secrets_or_the_role_nothing_is_renewed() {
+    let rig = Rig::adopted();
+    rig.issue(&rig.ca, NODE, old());
+    let served = rig.node.state.lock().unwrap().certificate.clone();
+    rig.add_context("reader", &rig.ca, Role::Reader, Validity::UNLIMITED);
+    assert_eq!(rig.run(&["version", "-c", "reader"]).err, "");
+    std::fs::rename(rig.path("secrets.yaml"), rig.path("elsewhere.yaml")).unwrap();
+    assert_eq!(rig.run(&["version"]).err, "");
+    assert_eq!(rig.node.state.lock().unwrap().certificate, served);
 }
 
 #[test]

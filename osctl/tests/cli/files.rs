@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::rig::{Rig, run};
+use crate::rig::{Rig, command, run};
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: hello\nspec:\n  containers:\n  - name: web\n    image: web\n";
 
@@ -75,6 +75,32 @@ fn the_first_configuration_holds_ca_hostname_and_pods() {
 }
 
 #[test]
+fn an_encrypted_bundle_asks_for_its_passphrase() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_with = |passphrase: &str, arguments: &[&str]| {
+        let output = command(folder.path(), arguments).env("OSCTL_PASSPHRASE", passphrase).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let client = ["gen", "client", "--secrets", "secrets.yaml", "--role", "admin", "--name", "alice"];
+    let (code, error) = run_with("short", &["gen", "secrets", "--encrypt"]);
+    assert!(code == Some(2) && error.contains("fewer than 12 characters"), "{error}");
+    let (code, error) = run_with("correct horse battery", &["gen", "secrets", "--encrypt"]);
+    assert!(code == Some(0) && error.contains("passphrase"), "{error}");
+    let text = fs::read_to_string(folder.path().join("secrets.yaml")).unwrap();
+    assert!(text.contains("encrypted:") && !text.contains("BEGIN"), "{text}");
+
+    assert_eq!(run_with("correct horse battery", &client).0, Some(0));
+    let (code, error) = run_with("another horse", &client);
+    assert!(code == Some(5) && error.contains("the passphrase is wrong"), "{error}");
+    let config = ["gen", "config", "--secrets", "secrets.yaml"];
+    assert_eq!(run_with("correct horse battery", &config).0, Some(0));
+
+    fs::write(folder.path().join("secrets.yaml"), &text[..text.len() - 40]).unwrap();
+    let (code, error) = run_with("correct horse battery", &client);
+    assert!(code == Some(1) && error.contains("damaged or was cut off"), "{error}");
+}
+
+#[test]
 fn contexts_are_listed_chosen_viewed_and_removed() {
     let rig = Rig::adopted();
     let (secrets, endpoint) = (rig.path("secrets.yaml"), rig.endpoint());
@@ -92,8 +118,12 @@ fn contexts_are_listed_chosen_viewed_and_removed() {
         "-n",
         &endpoint,
     ];
-    rig.run(&reader).ok();
+    let made = rig.run(&reader);
     assert_eq!(mode(&rig.config()), 0o600);
+    let (_, hash) = made.err.trim_end().rsplit_once("SHA-256 ").unwrap();
+    let viewed = rig.json(&["config", "view", "-o", "json"]);
+    assert_eq!(viewed["contexts"][1]["client-certificate-sha256"], hash);
+    assert_eq!(hash.len(), 64);
 
     let listed = rig.json(&["config", "contexts", "-o", "json"]);
     assert_eq!(listed["items"][0]["name"], "edge-1");

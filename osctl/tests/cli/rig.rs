@@ -141,7 +141,7 @@ fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
 }
 
-fn ca_of(secrets: &Path) -> Ca {
+pub fn ca_of(secrets: &Path) -> Ca {
     let secrets: Value = serde_saphyr::from_str(&fs::read_to_string(secrets).unwrap()).unwrap();
     Ca::from_pem(secrets["ca"]["certificate"].as_str().unwrap(), secrets["ca"]["key"].as_str().unwrap())
         .unwrap()
