@@ -257,6 +257,12 @@ impl Index {
         self.slots
     }
 
+    /// Whether a reboot has yet to remove what was reverted.
+    #[must_use]
+    pub const fn is_reboot_owed(&self) -> bool {
+        self.reboot_owed.is_some()
+    }
+
     /// When [`crate::Event::Tick`] is due, in milliseconds since boot.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {

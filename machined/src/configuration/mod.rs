@@ -5,9 +5,12 @@
 mod clock;
 mod executor;
 mod gate;
+mod manager;
+mod report;
 mod running;
 mod services;
 mod steps;
 mod store;
+mod work;
 
 pub use store::{GenerationStore, StoreError};

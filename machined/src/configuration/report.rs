@@ -71,7 +71,8 @@ impl Reporter {
 /// The end of a change, once it is there. `undone` says that nothing of it runs any more.
 pub fn outcome(index: &Index, generation: Generation, now: &Moment, undone: bool) -> Option<Outcome> {
     let state = index.state(generation)?;
-    let outcome = Outcome { generation, state, confirm_within: None, rebooting: false, reason: String::new() };
+    let outcome =
+        Outcome { generation, state, confirm_within: None, rebooting: false, reason: String::new() };
     match (state, index.trial()) {
         (State::Trial, Some(Trial { phase: Phase::Rebooting { .. }, awaits_admin, timeout_s, .. })) => {
             let confirm_within = awaits_admin.then(|| Duration::from_secs((*timeout_s).into()));
@@ -83,7 +84,10 @@ pub fn outcome(index: &Index, generation: Generation, now: &Moment, undone: bool
         }
         (State::Trial, _) => None,
         (State::Reverted, _) if !undone => None,
-        (State::Reverted, _) => Some(Outcome { reason: reverted(index, generation), ..outcome }),
+        (State::Reverted, _) => {
+            let rebooting = index.is_reboot_owed();
+            Some(Outcome { rebooting, reason: reverted(index, generation), ..outcome })
+        }
         (State::Confirmed | State::Staged | State::Superseded, _) => Some(outcome),
     }
 }
@@ -98,17 +102,20 @@ pub fn condition(index: &Index, running: &Running, now: &Moment) -> (Status, &'s
     if let Some(trial) = index.trial() {
         let tried = trial.generation;
         return match trial.phase {
-            Phase::Staged { .. } => {
-                (Status::Healthy, "Staged", format!("generation {runs} runs; {tried} starts at the next boot"))
-            }
+            Phase::Staged { .. } => (
+                Status::Healthy,
+                "Staged",
+                format!("generation {runs} runs; {tried} starts at the next boot"),
+            ),
             Phase::Rebooting { .. } => {
                 (Status::Progressing, "Rebooting", format!("generation {tried} starts after the reboot"))
             }
             Phase::Running { deadline_ms, .. } => {
                 let left_s = deadline_ms.saturating_sub(now.since_boot_ms).div_ceil(1000);
                 let who = if trial.awaits_admin { "; `osctl confirm-config` keeps it" } else { "" };
-                let message =
-                    format!("generation {tried} is on trial and is reverted in {left_s} s if not confirmed{who}");
+                let message = format!(
+                    "generation {tried} is on trial and is reverted in {left_s} s if not confirmed{who}"
+                );
                 (Status::Progressing, "Trial", message)
             }
         };

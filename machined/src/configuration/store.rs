@@ -67,7 +67,7 @@ pub enum StoreError {
 }
 
 /// How a file is replaced: so that a power cut leaves the old content or the new one.
-type Replace = Box<dyn Fn(&Path, &[u8]) -> Result<(), StorageError> + Send + Sync>;
+pub(super) type Replace = Box<dyn Fn(&Path, &[u8]) -> Result<(), StorageError> + Send + Sync>;
 
 /// The files below `STATE:config`.
 pub struct GenerationStore {
@@ -83,7 +83,7 @@ impl GenerationStore {
         Self::with(state, Box::new(|path, content| replace_file(path, content, MODE)))
     }
 
-    fn with(state: &Path, replace: Replace) -> Self {
+    pub(super) fn with(state: &Path, replace: Replace) -> Self {
         let folder = state.join("config");
         Self {
             index: folder.join("index.json"),
