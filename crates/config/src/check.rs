@@ -7,7 +7,7 @@ use crate::{
     format::Format,
     kubelet,
     pod::StaticPod,
-    report::{Report, nearest, quote},
+    report::{Report, nearest, quote, shorten},
     table::{Field, Kind, Type},
     tree::{Content, Node},
 };
@@ -72,7 +72,8 @@ impl Walk<'_, '_> {
     ) {
         // It may be a secret under a wrong name.
         self.report.mask(&value.bytes);
-        let hint = match nearest(key, known.clone()) {
+        let meant = (!self.report.is_full()).then(|| nearest(key, known.clone())).flatten();
+        let hint = match meant {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("the fields here are {}", known.collect::<Vec<_>>().join(", ")),
         };
@@ -126,8 +127,8 @@ impl Walk<'_, '_> {
     fn text(&mut self, node: &Node, text: &str, format: Format, secret: bool) {
         let Err(message) = format.check(text) else { return };
         let quoted = !secret && format != Format::Certificate && format != Format::Url;
-        if !quoted {
-            // A private key pasted for a certificate, or a password in a URL.
+        // A password in a URL, or a private key pasted for a certificate.
+        if text.contains('@') || text.contains("PRIVATE KEY") {
             self.report.mask(&node.bytes);
         }
         let message = if quoted { format!("{} {message}", quote(text)) } else { message };
@@ -187,8 +188,8 @@ impl Walk<'_, '_> {
     }
 
     fn pod(&mut self, node: &Node) {
+        mask_environment(self.report, node);
         if let Err(error) = StaticPod::from_manifest(node.to_json()) {
-            mask_others(self.report, node);
             let place = error.path();
             let at = find(node, &place);
             let path = if place.is_empty() { self.path.clone() } else { format!("{}.{place}", self.path) };
@@ -208,8 +209,10 @@ impl Walk<'_, '_> {
                 }
             } else {
                 self.report.mask(&entry.value.bytes);
-                let hint =
-                    nearest(&entry.key, kubelet::names()).map(|meant| format!("; did you mean {meant}?"));
+                let hint = (!self.report.is_full())
+                    .then(|| nearest(&entry.key, kubelet::names()))
+                    .flatten()
+                    .map(|meant| format!("; did you mean {meant}?"));
                 let message = format!(
                     "this release's kubelet has no setting {}{}",
                     quote(&entry.key),
@@ -222,15 +225,15 @@ impl Walk<'_, '_> {
 }
 
 /// Hides values of pods' environment from the lines shown: they may be secrets.
-fn mask_others(report: &mut Report<'_>, node: &Node) {
+fn mask_environment(report: &mut Report<'_>, node: &Node) {
     for entry in node.entries() {
         if entry.key == "value" {
             report.mask(&entry.value.bytes);
         }
-        mask_others(report, &entry.value);
+        mask_environment(report, &entry.value);
     }
     for item in node.items() {
-        mask_others(report, item);
+        mask_environment(report, item);
     }
 }
 
@@ -259,7 +262,7 @@ fn find(root: &Node, path: &str) -> usize {
 /// A key as paths show it.
 fn key_segment(key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "-_/".contains(c));
-    if plain { key.to_owned() } else { format!("[{}]", quote(key)) }
+    if plain { shorten(key) } else { format!("[{}]", quote(key)) }
 }
 
 fn expected(kind: &Type) -> String {
@@ -288,7 +291,8 @@ pub(crate) fn describe(content: &Content) -> &'static str {
     }
 }
 
-/// Documentation without its Markdown.
+/// The first sentence of documentation, without its Markdown.
 fn plain(doc: &str) -> String {
-    doc.replace('`', "").trim_end_matches('.').to_owned()
+    let sentence = doc.split(". ").next().unwrap_or_default();
+    sentence.replace('`', "").trim_end_matches('.').to_owned()
 }

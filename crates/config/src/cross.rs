@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use crate::{
     address, convert,
+    kind_tables::ITEMS_MAX,
     kinds::{DiskSelector, Subnet},
     parse::Read,
     report::Report,
@@ -36,7 +37,8 @@ fn keys(report: &mut Report<'_>, read: &[Read]) {
     let mut seen = BTreeMap::new();
     for document in read {
         let Some(kind) = document.kind else { continue };
-        if document.key.name.as_deref().is_some_and(|name| name.is_empty() || name.ends_with('/')) {
+        if document.key.name.is_some() && document.path() == document.key.kind {
+            // Its name is missing, which is said already.
             continue;
         }
         let at = key_place(document);
@@ -45,10 +47,10 @@ fn keys(report: &mut Report<'_>, read: &[Read]) {
             Multiplicity::AtMostOne | Multiplicity::One => {
                 format!("there may be only one document of kind {}", kind.name)
             }
-            Multiplicity::Named { .. } | Multiplicity::Pod => format!("{} stands twice", document.key),
+            Multiplicity::Named { .. } | Multiplicity::Pod => format!("{} stands twice", document.path()),
         };
         let message = format!("{rule}; the other is document {number}, line {}", report.line(first));
-        report.fault(document.number, &document.key.to_string(), at, message);
+        report.fault(document.number, &document.path(), at, message);
     }
 }
 
@@ -85,7 +87,7 @@ fn interfaces(report: &mut Report<'_>, read: &[Read]) {
                 );
                 report.fault(
                     document.number,
-                    &format!("{}.gateway", document.key),
+                    &format!("{}.gateway", document.path()),
                     node.bytes.start,
                     message,
                 );
@@ -104,9 +106,9 @@ fn interfaces(report: &mut Report<'_>, read: &[Read]) {
 
 fn static_addresses(document: &Read) -> Vec<Placed<'_>> {
     let items = document.root.get("addresses").map(Node::items).unwrap_or_default();
-    let placed = items.iter().enumerate().filter_map(|(index, item)| {
+    let placed = items.iter().take(ITEMS_MAX).enumerate().filter_map(|(index, item)| {
         let subnet = address::subnet(item.text()?).ok()?;
-        let path = format!("{}.addresses[{index}]", document.key);
+        let path = format!("{}.addresses[{index}]", document.path());
         Some(Placed { document, path, at: item.bytes.start, subnet })
     });
     placed.collect()
@@ -134,7 +136,7 @@ fn interface(report: &mut Report<'_>, document: &Read, own: &[Placed<'_>]) {
     let has_addresses = root.get("addresses").is_some_and(|list| !list.items().is_empty());
     let dhcp = root.get("dhcp").filter(|dhcp| matches!(dhcp.content, Content::Bool(true)));
     if let Some(dhcp) = dhcp.filter(|_| has_addresses) {
-        let path = format!("{}.dhcp", document.key);
+        let path = format!("{}.dhcp", document.path());
         report.fault(
             document.number,
             &path,
@@ -148,7 +150,7 @@ fn interface(report: &mut Report<'_>, document: &Read, own: &[Placed<'_>]) {
         report.fault(document.number, &placed.path, placed.at, message);
     }
     let Some(gateway) = root.get("gateway") else { return };
-    let path = format!("{}.gateway", document.key);
+    let path = format!("{}.gateway", document.path());
     if !has_addresses {
         let message = "needs addresses: with DHCP the server names the gateway";
         report.fault(document.number, &path, gateway.bytes.start, message);
@@ -178,7 +180,7 @@ fn disks(report: &mut Report<'_>, read: &[Read]) {
             _ => continue,
         };
         let Some(node) = document.root.get(field) else { continue };
-        let path = format!("{}.{field}", document.key);
+        let path = format!("{}.{field}", document.path());
         let at = node.bytes.start;
         let selector = convert::disk_selector(&node.to_json());
         let sizes = selector.min_bytes.zip(selector.max_bytes);
@@ -207,7 +209,7 @@ fn registry(report: &mut Report<'_>, document: &Read) {
     let credentials = document.root.get("credentials");
     let default = document.root.get("host").and_then(Node::text) == Some("_default");
     if let Some(node) = credentials.filter(|_| default) {
-        let path = format!("{}.credentials", document.key);
+        let path = format!("{}.credentials", document.path());
         let message = "cannot stand with _default: they would be handed to every registry; name the registry";
         report.fault(document.number, &path, node.bytes.start, message);
     }

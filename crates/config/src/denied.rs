@@ -32,7 +32,7 @@ const SYSCTLS: &[(&str, &str)] = &[
 ];
 
 /// Kernel settings that must stay what they are for pods to be reached. A document may repeat them.
-const FORWARDING: [&str; 3] =
+pub(crate) const FORWARDING: [&str; 3] =
     ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding"];
 
 /// What Cairn sets in KubeletConfiguration, or what would open or break the node.

@@ -143,8 +143,11 @@ impl Document {
     fn to_yaml(&self) -> Result<String, YamlError> {
         if let Some(source) = &self.source {
             // The marker in front of it is written by whoever joins the documents.
-            let text = source.strip_prefix("---").map_or(source.as_str(), str::trim_start);
-            let text = if text.starts_with(' ') { text.trim_start() } else { text };
+            let text = source.strip_prefix("---").unwrap_or(source);
+            let text = match text.split_once('\n') {
+                Some((line, rest)) if line.trim().is_empty() => rest,
+                Some(_) | None => text,
+            };
             return Ok(if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") });
         }
         let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };

@@ -41,10 +41,15 @@ impl fmt::Display for ConfigError {
             return Ok(());
         }
         let number = self.line.to_string();
+        write!(f, "\n  {number} | {}", self.snippet)?;
+        if self.column > self.snippet.chars().count() + 1 {
+            // A long line is cut off before the fault.
+            return Ok(());
+        }
         let before = self.snippet.chars().take(self.column.saturating_sub(1));
         // A tab in front moves the caret as it moves the text.
         let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        write!(f, "\n  {number} | {}\n  {:width$} | {indent}^", self.snippet, "", width = number.len())
+        write!(f, "\n  {:width$} | {indent}^", "", width = number.len())
     }
 }
 

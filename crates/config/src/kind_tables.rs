@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Most items of most lists; a node has a handful of each.
-const ITEMS_MAX: usize = 64;
+pub(crate) const ITEMS_MAX: usize = 64;
 /// Certificates and labels come in larger numbers.
 const MANY_MAX: usize = 1024;
 

@@ -24,8 +24,10 @@ mod parse;
 mod patch;
 pub mod plan;
 mod pod;
+mod reference;
 mod report;
 mod scalar;
+mod schema;
 mod source;
 mod table;
 mod tree;
@@ -39,3 +41,5 @@ pub use kinds::{
 };
 pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecked};
 pub use pod::{PodError, StaticPod};
+pub use reference::reference;
+pub use schema::json_schema;

@@ -4,7 +4,7 @@ use crate::{
     NodeConfig, check, convert, cross,
     documents::{Document, DocumentKey, Documents, key_of},
     error::ConfigErrors,
-    report::{Report, nearest, quote},
+    report::{Report, nearest, quote, shorten},
     source::{Chunk, Source, split},
     table::{self, Kind},
     tree::{self, Content, Node},
@@ -51,6 +51,16 @@ pub(crate) struct Read {
 }
 
 impl Read {
+    /// Its key, as paths begin with it.
+    pub(crate) fn path(&self) -> String {
+        match &self.key.name {
+            Some(name) if !name.is_empty() && !name.ends_with('/') => {
+                format!("{}/{}", self.key.kind, shorten(name))
+            }
+            Some(_) | None => self.key.kind.clone(),
+        }
+    }
+
     fn to_document(&self, chunks: &[Chunk<'_>]) -> Document {
         let source = chunks.get(self.number.saturating_sub(1)).map(|chunk| chunk.text).unwrap_or_default();
         let fields = self.root.entries().iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
@@ -73,7 +83,7 @@ pub(crate) fn documents(text: &str) -> Result<Documents, ConfigErrors> {
     for document in &mut read {
         header(&mut report, document);
         if let Some(kind) = document.kind {
-            check::document(&mut report, document.number, &document.key.to_string(), &document.root, kind);
+            check::document(&mut report, document.number, &document.path(), &document.root, kind);
         }
     }
     cross::documents(&mut report, &read, unread);
@@ -156,8 +166,7 @@ fn header(report: &mut Report<'_>, document: &mut Read) {
         Some((node, _)) => {
             known = false;
             let given = quote(report.source().slice(&node.bytes));
-            let message =
-                format!("apiVersion {given} is not known to this release; it knows {API_VERSION} alone");
+            let message = format!("{given} is not known to this release; it knows {API_VERSION} alone");
             report.fault(document.number, "apiVersion", node.bytes.start, message);
         }
         None => {
@@ -174,7 +183,7 @@ fn header(report: &mut Report<'_>, document: &mut Read) {
             }
         },
         Some((node, None)) => {
-            let message = format!("kind must be a text; this release knows {}", kinds());
+            let message = format!("must be a text; this release knows {}", kinds());
             report.fault(document.number, "kind", node.bytes.start, message);
         }
         None => {
@@ -196,8 +205,8 @@ fn header(report: &mut Report<'_>, document: &mut Read) {
 fn unknown_kind(name: &str) -> String {
     let known = table::kinds().map(|kind| kind.name);
     match nearest(name, known) {
-        Some(meant) => format!("kind {} is not known to this release; did you mean {meant}?", quote(name)),
-        None => format!("kind {} is not known to this release; it knows {}", quote(name), kinds()),
+        Some(meant) => format!("{} is not known to this release; did you mean {meant}?", quote(name)),
+        None => format!("{} is not known to this release; it knows {}", quote(name), kinds()),
     }
 }
 

@@ -25,17 +25,22 @@ struct Fault {
 pub(crate) struct Report<'a> {
     source: &'a Source<'a>,
     faults: Vec<Fault>,
+    left_out: usize,
     /// Parts of the text that are shown to nobody.
     masked: Vec<Range<usize>>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a Source<'a>) -> Self {
-        Self { source, faults: Vec::new(), masked: Vec::new() }
+        Self { source, faults: Vec::new(), left_out: 0, masked: Vec::new() }
     }
 
     /// Something is wrong in a document; 0 is the whole text.
     pub(crate) fn fault(&mut self, document: usize, path: &str, at: usize, message: impl Into<String>) {
+        if self.is_full() {
+            self.left_out += 1;
+            return;
+        }
         self.faults.push(Fault { document, path: path.to_owned(), at, message: message.into() });
     }
 
@@ -48,7 +53,12 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.source.position(at).0
+        self.source.line(at)
+    }
+
+    /// Whether more errors would only be counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.faults.len() >= ERRORS_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,8 +68,8 @@ impl<'a> Report<'a> {
     /// The errors in the order of the text; those of the whole text come last.
     pub(crate) fn into_errors(mut self) -> ConfigErrors {
         self.faults.sort_by_key(|fault| (fault.document == 0, fault.document, fault.at));
-        let left_out = self.faults.len().saturating_sub(ERRORS_MAX);
-        let mut errors: Vec<_> = self.faults.iter().take(ERRORS_MAX).map(|fault| self.error(fault)).collect();
+        let left_out = self.left_out;
+        let mut errors: Vec<_> = self.faults.iter().map(|fault| self.error(fault)).collect();
         if left_out > 0 {
             let message = format!("{left_out} more errors are not shown");
             errors.push(ConfigError {
@@ -94,6 +104,15 @@ pub(crate) fn quote(text: &str) -> String {
     }
     let start: String = text.chars().take(QUOTE_MAX_CHARS).collect();
     format!("{start:?}…")
+}
+
+/// A text as paths show it.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTE_MAX_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// The known word that was probably meant.

@@ -84,11 +84,7 @@ fn too_large(text: &str) -> String {
 /// A parser's error as a user needs it: what to do, where that is known.
 pub(crate) fn explain(kind: &ErrorKind) -> String {
     match kind {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => "a tab stands here; YAML is indented with spaces".into(),
+        kind if is_tab(kind) => "a tab stands here; YAML is indented with spaces".into(),
         ErrorKind::DirectiveDisallowed => "directives (lines that begin with %) are not allowed here".into(),
         ErrorKind::UnclosedQuotedScalar => "a quote that is opened here is not closed".into(),
         ErrorKind::MappingValueNotAllowed => {
@@ -106,6 +102,18 @@ pub(crate) fn explain(kind: &ErrorKind) -> String {
         }
         other => format!("it is no YAML: {other}"),
     }
+}
+
+/// Whether a tab is the fault.
+pub(crate) fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+    )
 }
 
 #[cfg(test)]

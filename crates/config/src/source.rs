@@ -21,10 +21,15 @@ impl<'a> Source<'a> {
         Self { text, lines }
     }
 
-    /// Line and column, both from 1, of an offset; one beyond the text is that of its end.
+    /// Line, from 1, of an offset; one beyond the text is on its last line.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
+    }
+
+    /// Line and column, both from 1, of an offset.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let offset = offset.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let line = self.line(offset);
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
         let before = self.text.get(start..offset).unwrap_or_default();
         (line, before.chars().count() + 1)
@@ -35,6 +40,9 @@ impl<'a> Source<'a> {
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
         let rest = self.text.get(start..).unwrap_or_default();
         let text = rest.lines().next().unwrap_or_default();
+        let here = start..start + text.len();
+        let masked: Vec<_> =
+            masked.iter().filter(|range| range.start < here.end && here.start < range.end).collect();
         let hidden = |at: usize| masked.iter().any(|range| range.contains(&at));
         let mut shown = String::new();
         let mut hiding = false;

@@ -107,7 +107,8 @@ pub(crate) fn read(chunk: &Chunk<'_>, nodes_left: &mut usize) -> (Option<Node>, 
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
-    let mut builder = Builder { offset: chunk.offset, ..Builder::default() };
+    let mut builder =
+        Builder { text: chunk.text, offset: chunk.offset, open: Vec::new(), root: None, faults: Vec::new() };
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
     let fatal = builder.run(&mut parser, nodes_left).err();
     let root = builder.root.take().filter(|_| fatal.is_none());
@@ -117,8 +118,8 @@ pub(crate) fn read(chunk: &Chunk<'_>, nodes_left: &mut usize) -> (Option<Node>, 
 
 type YamlParser<'a> = Parser<'a, StrInput<'a>>;
 
-#[derive(Default)]
-struct Builder {
+struct Builder<'a> {
+    text: &'a str,
     offset: usize,
     open: Vec<Open>,
     root: Option<Node>,
@@ -144,7 +145,7 @@ struct Key {
     dropped: bool,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn run(&mut self, parser: &mut YamlParser<'_>, nodes_left: &mut usize) -> Result<(), SyntaxFault> {
         while let Some(next) = parser.next_event() {
             let (event, span) = next.map_err(|error| self.scan_fault(&error))?;
@@ -261,7 +262,9 @@ impl Builder {
     }
 
     fn scan_fault(&self, error: &granit_parser::ScanError) -> SyntaxFault {
-        let at = self.offset + error.marker().byte_offset().unwrap_or_default();
-        SyntaxFault::new(at, scalar::explain(error.kind()))
+        let found = error.marker().byte_offset().unwrap_or_default();
+        // The parser tells where the value in front of a tab begins.
+        let tab = scalar::is_tab(error.kind()).then(|| self.text.get(found..)?.find('\t')).flatten();
+        SyntaxFault::new(self.offset + found + tab.unwrap_or_default(), scalar::explain(error.kind()))
     }
 }

@@ -26,7 +26,10 @@ fn every_field_reaches_the_controllers() {
     let resolver = config.resolver.unwrap();
     assert_eq!((resolver.servers.len(), resolver.search), (2, vec!["example.com".to_owned()]));
     assert_eq!(config.kubelet["maxPods"], 40);
-    assert_eq!((config.static_pods[0].namespace.as_str(), config.static_pods[0].name.as_str()), ("shop", "web"));
+    assert_eq!(
+        (config.static_pods[0].namespace.as_str(), config.static_pods[0].name.as_str()),
+        ("shop", "web")
+    );
     assert_eq!(config.registries[0].credentials.as_ref().unwrap().password, "hunter2");
     assert_eq!(config.registries[0].mirrors.len(), 2);
     assert_eq!(config.trusted_certificates.len(), 1);
@@ -66,7 +69,7 @@ fn documents_without_their_text_are_written_with_the_same_meaning() {
         documents.iter().map(|document| config::Document::new(document.fields().clone())).collect();
     let text = made.to_yaml().unwrap();
     assert!(text.starts_with("apiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: shop-17\n"), "{text}");
-    assert!(text.contains("- |\n    -----BEGIN CERTIFICATE-----\n"), "{text}");
+    assert!(text.contains("- |\n  -----BEGIN CERTIFICATE-----\n"), "{text}");
     let again = Documents::parse(&text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     let fields = |documents: &Documents| documents.iter().map(|d| d.fields().clone()).collect::<Vec<_>>();
     assert_eq!(fields(&again), fields(&documents));
@@ -77,7 +80,7 @@ fn defaults_are_filled_in_once() {
     let text = "apiVersion: cairn.dev/v1alpha1\nkind: Interface\nname: eth0\n---\n\
                 apiVersion: cairn.dev/v1alpha1\nkind: Swap\n---\n"
         .to_owned()
-        + GOOD.split("---\n").nth(1).unwrap();
+        + GOOD.split("\n---\n").nth(1).unwrap();
     let once = effective(&Documents::parse(&text).unwrap());
     let interface = once.iter().next().unwrap().fields();
     assert_eq!((&interface["dhcp"], &interface["addresses"]), (&json!(true), &json!([])));

@@ -1,0 +1,235 @@
+//! What is wrong is refused at its place, with its path and what would be right.
+
+use config::{ConfigError, parse};
+
+const GOOD: &str = include_str!("good.yaml");
+
+/// A change to the good configuration, and the error that it must bring about.
+struct Case {
+    from: &'static str,
+    to: &'static str,
+    /// Text that the error must point at, the first such of the changed document; empty for the whole text.
+    at: &'static str,
+    path: &'static str,
+    message: &'static str,
+}
+
+const fn case(
+    from: &'static str,
+    to: &'static str,
+    at: &'static str,
+    path: &'static str,
+    message: &'static str,
+) -> Case {
+    Case { from, to, at, path, message }
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // Versions and kinds.
+    case("v1alpha1\nkind: Machine", "v2\nkind: Machine", "v2", "apiVersion", "\"cairn.dev/v2\" is not known to this release; it knows cairn.dev/v1alpha1"),
+    case("kind: Machine", "kind: Machin", "kind: Machin", "kind", "did you mean Machine?"),
+    case("kind: Swap", "kind: Cluster", "Cluster", "kind", "\"Cluster\" is not known to this release; it knows Machine, Api,"),
+    case("kind: Swap\n", "", "apiVersion", "kind", "the field kind is missing"),
+    case("apiVersion: cairn.dev/v1alpha1\nkind: Swap", "kind: Swap", "kind: Swap", "apiVersion", "the field apiVersion is missing"),
+    case("kind: Swap", "kind: [Swap]", "[Swap]", "kind", "must be a text; this release knows"),
+    // YAML.
+    case("zramPercent: 75", "zramPercent: 75\n\tx: 1", "\tx", "", "tab"),
+    case("hostname: shop-17", "hostname: a\nhostname: b", "hostname: b", "", "\"hostname\" stands twice in one mapping; first on line 5"),
+    case("servers: [192.0.2.53, ", "servers: [192.0.2.53 ", "servers", "Resolver.servers[0]", "must be an IP address"),
+    case("search: [example.com]", "search: [example.com", "search", "", "bracket"),
+    case("mtu: 9000", "mtu: &a 9000", "&a 9000", "", "anchors are not allowed"),
+    case("mtu: 9000", "mtu: *a", "*a", "", "aliases are not allowed"),
+    case("mtu: 9000", "mtu: !!int 9000", "!!int", "", "tag"),
+    case("mtu: 9000", "<<: {mtu: 9000}", "<<", "", "merge keys"),
+    case("mtu: 9000", "mtu: 0900", "0900", "", "octal"),
+    case("mtu: 9000", "? [a]\n: 1", "? [a]", "", "must be a text"),
+    case("kind: Swap\nzramPercent: 75", "\"kind", "\"kind", "", "quote"),
+    // Machine.
+    case("shop-17", "Shop_17", "Shop_17", "Machine.hostname", "\"Shop_17\" must be one label of RFC 1123"),
+    case("shop-17", "17", "hostname: 17", "Machine.hostname", "quote it: \"17\""),
+    case("hostname: shop-17", "hostname:", "hostname", "Machine.hostname", "is empty; must be a text"),
+    case("hostname:", "hostnam:", "hostnam", "Machine.hostnam", "unknown field \"hostnam\"; did you mean hostname?"),
+    case("hostname:", "zzz:", "zzz", "Machine.zzz", "the fields here are hostname, labels, installDisk"),
+    case("site: harbour", "\"a b\": x", "a b", "Machine.labels[\"a b\"]", "key of a label"),
+    case("site: harbour", "x.kubernetes.io/role: x", "role", "Machine.labels[\"x.kubernetes.io/role\"]", "domain of your own"),
+    case("site: harbour", "site: a b", "a b", "Machine.labels.site", "value of a label"),
+    case("bus: nvme", "bus: nvm", "nvm,", "Machine.installDisk.bus", "one of ata, mmc, nvme, usb, virtio; did you mean nvme?"),
+    case("64GiB", "64 Gi", "64 Gi", "Machine.installDisk.minSize", "with a unit, such as 8GiB"),
+    case("64GiB", "3TB", "3TB", "Machine.installDisk", "minSize is larger than maxSize"),
+    case("\"ACME*\"", "\"A*E\"", "A*E", "Machine.installDisk.model", "only at its end"),
+    // Api.
+    case("kind: Api", "kind: Apo", "", "", "a document of kind Api is missing"),
+    case("    MIIBXTCCAQOgAwIBAgIUB3qQ5W0rQ0c1pH4m0Y0mY2N0ZXh0MAoGCCqGSM49BAMC\n    -----END CERTIFICATE-----\nrevoked", "    MI*B\n    -----END CERTIFICATE-----\nrevoked", "-----BEGIN", "Api.clientCAs[0]", "damaged"),
+    case("    -----END CERTIFICATE-----\nrevoked", "revoked", "-----BEGIN", "Api.clientCAs[0]", "cut off"),
+    case("- 0123456789abcdef", "- 01:23", "01:23", "Api.revokedCertificates[0]", "SHA-256"),
+    // Interface.
+    case("192.0.2.17/24", "192.0.2.0/24", "192.0.2.0/24", "Interface/eth0.addresses[0]", "subnet's own address"),
+    case("192.0.2.17/24", "192.0.2.17", "- 192.0.2.17", "Interface/eth0.addresses[0]", "length of its prefix"),
+    case("198.51.100.4/31", "192.0.2.17/28", "192.0.2.17/28", "Interface/eth0.addresses[1]", "already the address of Interface/eth0.addresses[0]"),
+    case("198.51.100.4/31", "192.0.2.17/24", "- 192.0.2.17/24\ngateway", "Interface/eth0.addresses[1]", "the same as [0]"),
+    case("198.51.100.4/31", "10.244.0.9/16", "10.244.0.9", "Interface/eth0.addresses[1]", "where the node's pods are"),
+    case("gateway: 192.0.2.1", "gateway: 203.0.113.1", "203.0.113.1", "Interface/eth0.gateway", "lies in no subnet of the interface (192.0.2.17/24, 198.51.100.4/31)"),
+    case("gateway: 192.0.2.1", "gateway: 192.0.2.17", "gateway", "Interface/eth0.gateway", "own address"),
+    case("gateway: 192.0.2.1", "gateway: 224.0.0.1", "gateway", "Interface/eth0.gateway", "multicast"),
+    case("mtu: 9000", "mtu: 90", "mtu", "Interface/eth0.mtu", "from 576 to 9216"),
+    case("mtu: 9000", "dhcp: true", "dhcp: true\n---", "Interface/eth0.dhcp", "together with addresses"),
+    case("dhcp: true", "dhcp: yes", "dhcp", "Interface/eth1.dhcp", "must be true or false, but it is a text"),
+    case("dhcp: true", "gateway: 192.0.2.1", "eth1\ngateway", "Interface/eth1.gateway", "only one gateway"),
+    case("dhcp: true", "addresses: [192.0.2.99/16]", "192.0.2.99", "Interface/eth1.addresses[0]", "overlaps that of 192.0.2.17/24 (Interface/eth0.addresses[0], document 3, line 25)"),
+    case("name: eth1", "name: eth0", "name: eth0\ndhcp", "Interface/eth0", "Interface/eth0 stands twice; the other is document 3, line 23"),
+    case("name: eth1", "name: lo", "lo", "Interface/lo.name", "loopback interface"),
+    // Resolver.
+    case("192.0.2.53", "dns.example.com", "servers", "Resolver.servers[0]", "must be an IP address"),
+    case("[192.0.2.53, ", "[192.0.2.1, 192.0.2.2, 192.0.2.3, ", "servers", "Resolver.servers", "1 to 3 items, but it holds 4"),
+    case("search: [example.com]", "search: example.com", "search", "Resolver.search", "must be a list"),
+    // Kubelet.
+    case("maxPods: 40", "maxPod: 40", "maxPod", "Kubelet.configuration.maxPod", "did you mean maxPods?"),
+    case("maxPods: 40", "port: 10250", "port", "Kubelet.configuration.port", "set by Cairn"),
+    case("maxPods: 40", "maxPods: many", "many", "Kubelet.configuration.maxPods", "must be a number, but it is a text"),
+    case("1h30m", "soon", "soon", "Kubelet.configuration.imageMinimumGCAge", "duration"),
+    // StaticPod.
+    case("metadata: {name: web,", "metadata: {name: Web,", "Web", "StaticPod/shop/Web.pod.metadata.name", "RFC 1123"),
+    case("image: registry.example.com/web:1.4\n        env:", "image: x\n        envFrom: [{secretRef: {name: s}}]\n        env:", "secretRef", "StaticPod/shop/web.pod.spec.containers[0].envFrom[0].secretRef", "API object"),
+    case("  kind: Pod", "  kind: Deployment", "pod:\n  apiVersion", "StaticPod/shop/web.pod", "kind Pod"),
+    case("pod:\n", "pods:\n", "pods", "StaticPod.pods", "did you mean pod?"),
+    // Registry.
+    case("host: docker.io", "host: https://docker.io", "host", "Registry/https://docker.io.host", "host[:port]"),
+    case("host: docker.io", "host: _default", "username", "Registry/_default.credentials", "handed to every registry"),
+    case("https://mirror.example.com:5000/v2", "https://a:b@mirror.example.com", "mirrors", "Registry/docker.io.mirrors[0]", "no user or password"),
+    case("  password: hunter2\n", "", "username", "Registry/docker.io.credentials", "the field password is missing"),
+    // Sysctl.
+    case("net.core.somaxconn: 4096", "kernel.sysrq: 1", "sysrq", "Sysctl.values[\"kernel.sysrq\"]", "set by Cairn"),
+    case("net.core.somaxconn: 4096", "net.ipv4.ip_forward: 0", "ip_forward", "Sysctl.values[\"net.ipv4.ip_forward\"]", "must stay 1"),
+    case("net.core.somaxconn: 4096", "somaxconn: 4096", "somaxconn", "Sysctl.values.somaxconn", "name of a kernel setting"),
+    case("net.core.somaxconn: 4096", "net.core.somaxconn: true", "true", "Sysctl.values[\"net.core.somaxconn\"]", "quote it: \"true\""),
+    // Volume and Swap.
+    case("disk:\n  bus: ata\n  minSize: 500GB", "disk: {}", "disk: {}", "Volume/recordings.disk", "every disk would match"),
+    case("disk:\n  bus: ata\n  minSize: 500GB", "disk: {bus: nvme, model: \"ACME*\", serial: \"0012345\", minSize: 65536MiB, maxSize: 2TB}", "65536MiB", "Volume/recordings.disk", "the same disk as Machine.installDisk in document 1, line 9"),
+    case("zramPercent: 75", "zramPercent: 900", "900", "Swap.zramPercent", "from 1 to 200"),
+    case("zramPercent: 75", "zramPercent: 75\n---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "Swap", "only one document of kind Swap; the other is document 12, line 91"),
+];
+
+/// The lines, from 1, of the first occurrence of `part` in the document that begins before `change`.
+fn lines_of(text: &str, change: usize, part: &str) -> std::ops::RangeInclusive<usize> {
+    let document = text[..change].rfind("\n---\n").map_or(0, |at| at + 5);
+    let at =
+        document + text[document..].find(part).unwrap_or_else(|| panic!("{part:?} is not in the document"));
+    let first = text[..at].matches('\n').count() + 1;
+    first..=first + part.matches('\n').count()
+}
+
+fn errors(text: &str) -> Vec<ConfigError> {
+    parse(text).err().map(|errors| errors.0).unwrap_or_default()
+}
+
+#[test]
+fn each_fault_is_told_with_its_place() {
+    assert!(CASES.len() >= 40);
+    let failures: Vec<String> = CASES.iter().filter_map(failure).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// How a case went wrong.
+fn failure(Case { from, to, at, path, message }: &Case) -> Option<String> {
+    let text = GOOD.replacen(from, to, 1);
+    assert_ne!(text, GOOD, "{from}");
+    let errors = errors(&text);
+    let fits = |error: &&ConfigError| error.path == *path && error.message.contains(message);
+    let Some(error) = errors.iter().find(fits) else { return Some(format!("{to}: {errors:#?}")) };
+    let (whole, lines) = match at.is_empty() {
+        true => (true, 1..=1),
+        false => (false, lines_of(&text, GOOD.find(from).unwrap(), at)),
+    };
+    let placed = (error.document == 0) == whole && lines.contains(&error.line);
+    (!placed).then(|| format!("{to}: expected on {lines:?}: {error}"))
+}
+
+#[test]
+fn the_faults_of_all_documents_come_at_once() {
+    let text = GOOD
+        .replace("hostname: shop-17", "hostnam: shop-17")
+        .replace("search: [example.com]", "search: [example.com")
+        .replace("mtu: 9000", "mtu: 9")
+        .replace("gateway: 192.0.2.1", "gateway: 192.0.9.1")
+        .replace("zramPercent: 75", "zramPercent: lots");
+    let found: Vec<_> = errors(&text).iter().map(|error| (error.document, error.path.clone())).collect();
+    let expected = [
+        (1, "Machine.hostnam"),
+        (3, "Interface/eth0.gateway"),
+        (3, "Interface/eth0.mtu"),
+        (5, ""),
+        (12, "Swap.zramPercent"),
+    ];
+    assert_eq!(found, expected.map(|(document, path)| (document, path.to_owned())));
+}
+
+#[test]
+fn an_error_is_shown_with_its_line() {
+    let shown = parse(&GOOD.replace("zramPercent: 75", "zramPercent: lots")).unwrap_err().to_string();
+    assert_eq!(
+        shown,
+        "document 12, line 92, column 14: Swap.zramPercent: must be a whole number from 1 to 200, but it is a text\n  \
+         92 | zramPercent: lots\n     |              ^"
+    );
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    assert!(parse("").unwrap_err().to_string().contains("no document; the kinds are Machine, Api"));
+    assert!(parse("# nothing\n---\n...\n").unwrap_err().to_string().contains("no document"));
+    let long = "#".repeat(config::TEXT_MAX_BYTES + 1);
+    assert!(parse(&long).unwrap_err().to_string().contains("allowed"));
+    let many = "---\na: 1\n".repeat(config::DOCUMENTS_MAX + 1);
+    assert!(parse(&many).unwrap_err().to_string().contains("documents are more than"));
+    let deep = format!("{GOOD}---\na: {}\n", "[".repeat(5000));
+    assert!(parse(&deep).unwrap_err().to_string().contains("deeper than"));
+    let wide = format!("{GOOD}---\na: [{}]\n", "1,".repeat(60_000));
+    assert!(parse(&wide).unwrap_err().to_string().contains("more than 50000 values"));
+}
+
+#[test]
+fn a_hostile_text_gets_a_short_answer() {
+    let item = "x".repeat(5000);
+    let header = "apiVersion: cairn.dev/v1alpha1\nkind: ";
+    let numbered = |text: &str| (0..45_000).map(|n| text.replace('N', &n.to_string())).collect::<String>();
+    for text in [
+        format!("{header}Machine\n{}", numbered("fN: 1\n")),
+        format!("{header}Machine\n{}", "a: 1\n".repeat(20_000)),
+        format!("{header}Kubelet\nconfiguration: {{{}}}", numbered("maxPodN,")),
+        format!("{header}Interface\nname: {item}\naddresses: [{}]", "0.0.0.0,".repeat(40_000)),
+        format!("{header}Interface\nname: eth0\naddresses: [{}]", "192.0.2.9/24,".repeat(40_000)),
+        format!("{header}Machine\nlabels:\n  ? {}\n  : 1\n", "k".repeat(900_000)),
+        format!("{header}Registry\nhost: {}\nmirrors: [{}]", "h".repeat(300_000), "x,".repeat(20_000)),
+        format!("---\n{header}Registry\nhost: a\ncredentials: {item}\n").repeat(180),
+        "&a [*a, *a]\n".repeat(20_000),
+        "\"".repeat(900_000),
+        "- ".repeat(400_000),
+        "? ".repeat(400_000),
+    ] {
+        let errors = errors(&text);
+        let bytes: usize = errors.iter().map(|error| error.to_string().len() + error.path.len()).sum();
+        assert!(!errors.is_empty() && bytes < 128 << 10, "{bytes} bytes for {:.60}", text);
+    }
+}
+
+#[test]
+fn secrets_are_in_no_error() {
+    for (from, to) in [
+        ("password: hunter2", "password: [hunter2]"),
+        ("password: hunter2", "passwort: hunter2"),
+        ("password: hunter2", "password: \"hunter2"),
+        ("password: hunter2", "password: hunter2: x"),
+        ("password: hunter2", "password: \"hunter2\\n\""),
+        ("  username: shop\n  password: hunter2", "  {username: [], password: hunter2}"),
+        ("kind: Registry\n", "kind: Registri\n"),
+        ("host: docker.io", "host: docker.io\nhost: {password: hunter2}"),
+        ("https://mirror.example.com:5000/v2", "https://shop:hunter2@mirror.example.com"),
+        ("name: TOKEN, value: sesame", "name: TOKEN, value: sesame, valueFrom: {secretKeyRef: {name: s}}"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        let errors = parse(&text).unwrap_err();
+        let shown = format!("{errors}\n{errors:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("sesame"), "{to}: {shown}");
+    }
+}
