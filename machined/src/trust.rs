@@ -369,7 +369,10 @@ mod tests {
             assert_eq!(hashes(&open().unwrap().kept().revoked), ["01"]);
             fs::write(path, "").unwrap();
             open().unwrap().advance_floor().unwrap();
-            assert_eq!(Kept::decode(&fs::read(path).unwrap()).unwrap().revoked, open().unwrap().kept().revoked);
+            assert_eq!(
+                Kept::decode(&fs::read(path).unwrap()).unwrap().revoked,
+                open().unwrap().kept().revoked
+            );
         }
         fs::write(&paths[0], "{}").unwrap();
         fs::remove_file(&paths[1]).unwrap();

@@ -386,7 +386,9 @@ mod tests {
     #[test]
     fn the_output_of_gen_is_a_file() {
         let cli = parse("osctl gen secrets -o json");
-        let Command::Gen(GenCommand::Secrets { output, force: false, encrypt: false }) = cli.command else { panic!() };
+        let Command::Gen(GenCommand::Secrets { output, force: false, encrypt: false }) = cli.command else {
+            panic!()
+        };
         assert_eq!(output, Some(Output::File("json".into())));
         assert_eq!(cli.global.format(), None);
     }
