@@ -145,6 +145,28 @@ fn each_os_slot_comes_with_its_generation() {
 }
 
 #[test]
+fn the_other_slots_generation_outlives_all_others() {
+    for slot in Slot::ALL {
+        let mut index = Index::first("CN=ann", 0);
+        for (boot, slot) in [(1, slot), (2, slot.other())] {
+            index.step(&at(boot, 9_000), Event::Boot { slot, slot_on_trial: boot == 2 }).unwrap();
+            index.step(&at(boot, 9_000), Event::SlotConfirmed { slot }).unwrap();
+        }
+        let mut removed = Vec::new();
+        for _ in 0..2 * GENERATIONS_MAX {
+            let (generation, apply) = (index.next(), change(&index, Mode::Auto));
+            let actions = index.step(&at(2, 10_000), Event::Apply(apply)).unwrap();
+            removed.extend(actions.into_iter().filter(|action| matches!(action, Action::Remove(_))));
+            index.step(&at(2, 10_000), Event::GatePassed { generation }).unwrap();
+        }
+        assert_eq!(index.slots().get(slot), Some(Generation(1)));
+        assert_eq!((index.entries().len(), index.entries()[0].number), (GENERATIONS_MAX, Generation(1)));
+        assert_eq!(removed.len(), GENERATIONS_MAX + 1);
+        assert_eq!(removed[0], Action::Remove(TWO));
+    }
+}
+
+#[test]
 fn rot_is_noticed_and_newer_forms_are_named() {
     let text = booted().encode().unwrap();
     assert_eq!(Index::decode(&text).unwrap(), booted());
