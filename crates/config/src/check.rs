@@ -9,7 +9,7 @@ use crate::{
     pod::StaticPod,
     report::{Report, nearest, quote, shorten},
     table::{Field, Kind, Type},
-    tree::{Content, Node},
+    tree::{Content, Entry, Node},
 };
 
 /// Fields of every document.
@@ -199,28 +199,28 @@ impl Walk<'_, '_> {
 
     fn kubelet(&mut self, node: &Node) {
         for entry in node.entries() {
-            if let Some(message) = denied::kubelet_field(&entry.key) {
-                self.within(&key_segment(&entry.key), |walk| walk.fault(entry.key_bytes.start, message));
-            } else if let Some(shape) = kubelet::field(&entry.key) {
-                if !shape.fits(&entry.value.content) {
-                    let message =
-                        format!("must be {}, but it is {}", shape.words(), describe(&entry.value.content));
-                    self.within(&entry.key, |walk| walk.fault(entry.value.bytes.start, message));
+            self.within(&key_segment(&entry.key), |walk| {
+                let (key, value) = (entry.key_bytes.start, &entry.value);
+                match (denied::kubelet_field(&entry.key), kubelet::field(&entry.key)) {
+                    (Some(message), _) => walk.fault(key, message),
+                    (None, Some(shape)) if !shape.fits(&value.content) => {
+                        let message =
+                            format!("must be {}, but it is {}", shape.words(), describe(&value.content));
+                        walk.fault(value.bytes.start, message);
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => walk.unknown_setting(entry),
                 }
-            } else {
-                self.report.mask(&entry.value.bytes);
-                let hint = (!self.report.is_full())
-                    .then(|| nearest(&entry.key, kubelet::names()))
-                    .flatten()
-                    .map(|meant| format!("; did you mean {meant}?"));
-                let message = format!(
-                    "this release's kubelet has no setting {}{}",
-                    quote(&entry.key),
-                    hint.unwrap_or_default()
-                );
-                self.within(&key_segment(&entry.key), |walk| walk.fault(entry.key_bytes.start, message));
-            }
+            });
         }
+    }
+
+    fn unknown_setting(&mut self, entry: &Entry) {
+        self.report.mask(&entry.value.bytes);
+        let meant = (!self.report.is_full()).then(|| nearest(&entry.key, kubelet::names())).flatten();
+        let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        let message = format!("this release's kubelet has no setting {}{hint}", quote(&entry.key));
+        self.fault(entry.key_bytes.start, message);
     }
 }
 

@@ -88,8 +88,11 @@ impl Format {
             Self::RegistryHost => Some(r"^(_default|[-A-Za-z0-9.]+(:[0-9]{1,5})?)$"),
             Self::InterfaceName => Some("^[^/: \t\n]{1,15}$"),
             Self::Size => Some("^[1-9][0-9]*(B|[KMGTP]i?B)$"),
-            Self::Pattern | Self::Line => None,
-            Self::Certificate => Some("-----BEGIN CERTIFICATE-----"),
+            Self::Pattern => Some(r"^[^*]+\*?$"),
+            Self::Line => None,
+            Self::Certificate => {
+                Some(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+            }
             Self::Sha256 => Some("^[0-9a-f]{64}$"),
             Self::SysctlName => Some("^[a-z][-a-zA-Z0-9_]*(\\.[-a-zA-Z0-9_/]+)+$"),
             Self::LabelKey => Some(r"^([-a-z0-9.]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"),

@@ -1,6 +1,8 @@
 //! The fields of KubeletConfiguration that a configuration may set: of the kubelet that this release carries
 //! (k8s.io/kubelet v0.37, config/v1beta1). It does not start with a field that it does not know.
 
+use serde_json::{Value, json};
+
 use crate::tree::Content;
 
 /// What a field holds, as far as it is judged here.
@@ -39,14 +41,17 @@ impl Shape {
         }
     }
 
-    /// As JSON Schema calls it.
-    pub(crate) fn schema_type(self) -> &'static str {
+    /// As JSON Schema says it.
+    pub(crate) fn schema(self) -> Value {
         match self {
-            Self::Bool => "boolean",
-            Self::Number => "number",
-            Self::Duration | Self::Text => "string",
-            Self::List => "array",
-            Self::Map => "object",
+            Self::Bool => json!({"type": "boolean"}),
+            Self::Number => json!({"type": "number"}),
+            Self::Duration => {
+                json!({"type": "string", "pattern": "^(0|([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|ms|s|m|h))+$"})
+            }
+            Self::Text => json!({"type": "string"}),
+            Self::List => json!({"type": "array"}),
+            Self::Map => json!({"type": "object"}),
         }
     }
 }

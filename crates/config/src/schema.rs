@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    format::Format,
     kubelet,
     parse::API_VERSION,
     table::{self, Default, Field, Kind, Type},
@@ -93,7 +94,7 @@ fn value(kind: &Type) -> Value {
         Type::Kubelet => {
             let fields = kubelet::names().filter_map(|name| Some((name, kubelet::field(name)?)));
             let properties: Map<String, Value> =
-                fields.map(|(name, shape)| (name.to_owned(), json!({"type": shape.schema_type()}))).collect();
+                fields.map(|(name, shape)| (name.to_owned(), shape.schema())).collect();
             json!({"type": "object", "properties": properties, "additionalProperties": false})
         }
     }
@@ -107,7 +108,7 @@ fn pod() -> Value {
         "properties": {
             "apiVersion": {"const": "v1"},
             "kind": {"const": "Pod"},
-            "metadata": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+            "metadata": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": Format::DnsName.pattern()}}},
             "spec": {
                 "type": "object",
                 "required": ["containers"],

@@ -128,3 +128,32 @@ fn collect_secrets(fields: &'static [Field], names: &mut Vec<&'static str>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_right() {
+        let api = kind("Api").map(|kind| kind.example).unwrap_or_default();
+        for kind in kinds() {
+            let other = if kind.name == "Api" { "" } else { api };
+            let text = format!("{}---\n{other}", kind.example);
+            assert!(crate::parse(&text).is_ok(), "{}", crate::parse(&text).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn the_fields_that_name_documents_are_required() {
+        for kind in kinds() {
+            if let Multiplicity::Named { field } = kind.multiplicity {
+                assert!(
+                    kind.fields.iter().any(|known| known.name == field && known.required),
+                    "{}",
+                    kind.name
+                );
+            }
+        }
+        assert_eq!(secret_names().collect::<Vec<_>>(), ["password"]);
+    }
+}
