@@ -16,4 +16,4 @@ pub use buffer::Buffer;
 pub use device::Device;
 pub use medium::{CHUNK_BYTES, Medium};
 pub use source::{Image, SourceError};
-pub use write::{FlashError, Written, verify, write};
+pub use write::{FlashError, Written, commit, verify, write};

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use layout::{ESP, FIRST_PARTITION_BYTES, SECTOR_BYTES, SEED_BYTES, SEED_FILE, SEED_FOLDER};
 
-use crate::{Buffer, CHUNK_BYTES, FlashError, Medium, fat, verify, write};
+use crate::{Buffer, CHUNK_BYTES, FlashError, Medium, commit, fat, verify, write};
 
 /// How much of the ESP holds its tables and folders: all that is not the seed.
 const HEAD_BYTES: usize = 8 << 20;
@@ -162,7 +162,8 @@ pub fn place(medium: &mut dyn Medium, archive: &[u8]) -> Result<(), SeedError> {
     let base = FIRST_PARTITION_BYTES + seed.start;
     let mut window = Window { medium, base, size_bytes: needed };
     let written = write(&mut &*archive, &mut window, &mut |_| {}).map_err(SeedError::Place)?;
-    verify(&written, &mut window, &mut |_| {}).map_err(SeedError::Place)
+    verify(&written, &mut window, &mut |_| {}).map_err(SeedError::Place)?;
+    commit(&written, &mut window).map_err(SeedError::Place)
 }
 
 /// A part of a medium.

@@ -73,12 +73,14 @@ pub enum FlashError {
     },
 }
 
-/// What the medium must hold: the image's chunks from its first byte on, then zeros up to the end of the tail.
+/// What the medium must hold: zeros in place of the first chunk, the image's other chunks, and zeros in the tail.
 #[derive(Debug)]
 pub struct Written {
     /// Size of the unpacked image.
     pub size_bytes: u64,
     chunks: Vec<Chunk>,
+    /// The first chunk, which [`commit`] writes.
+    head: Buffer,
 }
 
 #[derive(Debug)]
@@ -88,15 +90,16 @@ struct Chunk {
     sha256: [u8; SHA256_OUTPUT_LEN],
 }
 
-/// Writes all of `image` from the first byte of the medium on, and returns when it lies there. Zeros are made by the
-/// cheapest means that leaves zeros. `report` gets the bytes done.
+/// Writes all of `image` but its first chunk, and returns when it lies there. Without its partition table the medium is
+/// a blank one: what is interrupted here, or fails to verify, boots nowhere. Zeros are made by the cheapest means that
+/// leaves zeros. `report` gets the bytes done.
 pub fn write(
     image: &mut dyn Read,
     medium: &mut dyn Medium,
     report: &mut dyn FnMut(u64),
 ) -> Result<Written, FlashError> {
     let mut buffer = Buffer::new(CHUNK_BYTES);
-    let mut written = Written { size_bytes: 0, chunks: Vec::new() };
+    let mut written = Written { size_bytes: 0, chunks: Vec::new(), head: Buffer::new(0) };
     loop {
         let offset_bytes = written.size_bytes;
         let length =
@@ -110,6 +113,11 @@ pub fn write(
         }
         if written.size_bytes > medium.size_bytes() {
             return Err(FlashError::TooSmall { size_bytes: medium.size_bytes() });
+        }
+        if offset_bytes == 0 {
+            written.head = Buffer::new(length);
+            written.head.copy_from_slice(buffer.get(..length).unwrap_or_default());
+            buffer.fill(0);
         }
         let data = buffer.get(..length).unwrap_or_default();
         put(medium, offset_bytes, data).map_err(|source| FlashError::Write { offset_bytes, source })?;
@@ -147,6 +155,20 @@ pub fn verify(
         Some(offset_bytes) => {
             Err(FlashError::Differs { offset_bytes, chunks: differing, all: written.chunks.len() })
         }
+    }
+}
+
+/// Writes the first chunk and reads it back: from here on the medium is a disk with the image.
+pub fn commit(written: &Written, medium: &mut dyn Medium) -> Result<(), FlashError> {
+    let failed = |source| FlashError::Write { offset_bytes: 0, source };
+    put(medium, 0, &written.head).map_err(failed)?;
+    medium.flush().map_err(FlashError::Flush)?;
+    let mut found = Buffer::new(written.head.len());
+    medium.read(0, &mut found).map_err(|source| FlashError::ReadBack { offset_bytes: 0, source })?;
+    if *found == *written.head {
+        Ok(())
+    } else {
+        Err(FlashError::Differs { offset_bytes: 0, chunks: 1, all: written.chunks.len() })
     }
 }
 

@@ -74,12 +74,15 @@ proptest! {
         let written = write(&mut image.as_slice(), &mut medium, &mut |bytes| done = bytes).unwrap();
         prop_assert!(medium.flushed);
         prop_assert_eq!((done, written.size_bytes), (image.len() as u64, image.len() as u64));
+        let head = image.len().min(CHUNK_BYTES);
+        prop_assert!(medium.content[..head].iter().all(|byte| *byte == 0), "it boots before it is proven");
+        verify(&written, &mut medium, &mut |_| {}).unwrap();
+        commit(&written, &mut medium).unwrap();
         prop_assert!(medium.content.starts_with(&image));
         let tail = (spare * 512).min(CHUNK_BYTES);
         prop_assert!(medium.content.ends_with(&vec![0; tail]));
         let between = &medium.content[image.len()..medium.content.len() - tail];
         prop_assert!(between.iter().all(|byte| *byte == 0x5a), "more than the image was touched");
-        verify(&written, &mut medium, &mut |_| {}).unwrap();
     }
 
     #[test]
@@ -88,11 +91,22 @@ proptest! {
         let written = write(&mut image.as_slice(), &mut medium, &mut |_| {}).unwrap();
         let rotten = (place * (image.len() - 1) as f64) as usize;
         medium.rotten.push(rotten);
-        let error = verify(&written, &mut medium, &mut |_| {}).unwrap_err();
+        let verified = verify(&written, &mut medium, &mut |_| {});
+        let error = verified.and_then(|()| commit(&written, &mut medium)).unwrap_err();
         let expected = (rotten - rotten % CHUNK_BYTES) as u64;
         let found = matches!(error, FlashError::Differs { offset_bytes, chunks: 1, .. } if offset_bytes == expected);
         prop_assert!(found, "{error}");
     }
+}
+
+#[test]
+fn a_first_chunk_that_rots_is_found_at_the_end() {
+    let image = vec![3; 2 * CHUNK_BYTES];
+    let mut medium = Memory::dirty(image.len());
+    let written = write(&mut image.as_slice(), &mut medium, &mut |_| {}).unwrap();
+    verify(&written, &mut medium, &mut |_| {}).unwrap();
+    medium.rotten.push(77);
+    assert!(matches!(commit(&written, &mut medium), Err(FlashError::Differs { offset_bytes: 0, .. })));
 }
 
 #[test]

@@ -84,7 +84,11 @@ fn a_damaged_or_absent_image_is_an_error() {
     let rig = Rig::new();
     let packed = fs::read(rig.path("cairn.img.zst")).unwrap();
     fs::write(rig.path("cut.zst"), &packed[..packed.len() / 2]).unwrap();
-    rig.flash(&["cut.zst", "disk.img", "--file"]).fails(1, &["cannot read the image", "must not be started"]);
+    rig.dirty("disk.img", 8 * MIB);
+    rig.flash(&["cut.zst", "disk.img", "--file", "--yes"])
+        .fails(1, &["cannot read the image", "must not be started"]);
+    let left = fs::read(rig.path("disk.img")).unwrap();
+    assert!(left[..MIB].iter().all(|byte| *byte == 0), "half an image has a partition table");
     rig.flash(&["none.img", "other.img", "--file"]).fails(6, &["none.img"]);
     rig.flash(&["cairn.img", "other.img", "--file", "--config", "cairn.img"]).fails(1, &["cairn.img"]);
     assert!(!rig.path("other.img").exists());

@@ -8,7 +8,7 @@ mod target;
 
 use std::time::Instant;
 
-use flash::{Image, Medium as _};
+use flash::Image;
 use serde::Serialize;
 
 use self::location::Location;
@@ -73,7 +73,7 @@ fn work(format: Option<Format>, arguments: &Flash) -> Result<(), Failure> {
     })
 }
 
-/// Writes, proves, and places the seed.
+/// Writes, proves, places the seed, and only then makes it a disk that boots.
 fn put(target: &Target, mut image: Image, archive: Option<&[u8]>) -> Result<u64, Failure> {
     let failed = |error: &dyn std::error::Error| {
         Failure::error(format!("{} does not hold the image", target.name()))
@@ -92,7 +92,7 @@ fn put(target: &Target, mut image: Image, archive: Option<&[u8]>) -> Result<u64,
     if let Some(archive) = archive {
         flash::seed::place(&mut device, archive).map_err(|error| seed::failure(&error))?;
     }
-    device.flush().map_err(|error| failed(&error))?;
+    flash::commit(&written, &mut device).map_err(|error| failed(&error))?;
     Ok(written.size_bytes)
 }
 
