@@ -1,4 +1,4 @@
-//! Where the configuration comes from, in order: STATE, then a labelled volume on a node never provisioned.
+//! Where the first configuration of a node comes from: a labelled volume, or what was flashed with the disk.
 
 use std::{
     fs,
@@ -6,15 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{ConfigErrors, NodeConfig, TEXT_MAX_BYTES};
+use config::{ConfigErrors, TEXT_MAX_BYTES};
 use layout::{CONFIG_VOLUME_FILE, CONFIG_VOLUME_IMAGES, path::IMPORTED_IMAGES};
-
 use pki::{Bundle, BundleError};
 
-use crate::storage::{StorageError, replace_file};
+use crate::configuration::{self, BootError, GenerationStore};
 
-/// Generation that a volume's configuration becomes.
-const FIRST_GENERATION: &str = "00000001";
+/// Author of a configuration that nobody signed.
+const NOBODY: &str = "";
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +47,7 @@ pub enum SourceError {
     },
     /// It cannot be kept.
     #[error("cannot keep the configuration")]
-    Keep(#[source] StorageError),
+    Keep(#[source] BootError),
     /// An image archive cannot be copied.
     #[error("cannot take over image archive {}", path.display())]
     Image {
@@ -60,33 +59,14 @@ pub enum SourceError {
     },
 }
 
-/// The configuration that STATE keeps, if there is one.
-pub fn kept(state: &Path) -> Result<Option<NodeConfig>, SourceError> {
-    let current = state.join("config/current");
-    match fs::read_to_string(&current) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(SourceError::Read { path: current, source }),
-        Ok(generation) => {
-            let path = generation_path(state, generation.trim());
-            parse(&path, &read(&path)?).map(Some)
-        }
-    }
-}
-
-/// Takes the configuration of a mounted volume over: checked first, then written, then pointed to.
-pub fn take_over(volume: &Path, state: &Path) -> Result<NodeConfig, SourceError> {
+/// Makes the configuration of a mounted volume the first generation. What is of no use is not kept.
+pub fn take_over(volume: &Path, store: &GenerationStore, created_s: i64) -> Result<(), SourceError> {
     let path = volume.join(CONFIG_VOLUME_FILE);
     let text = read(&path)?;
-    let config = parse(&path, &text)?;
-    // What is kept is final, so what could not serve is not kept.
+    let config =
+        config::parse(&text).map_err(|source| SourceError::Refused { path: path.clone(), source })?;
     Bundle::from_pem(&config.client_cas.concat()).map_err(|source| SourceError::Cas { path, source })?;
-    let target = generation_path(state, FIRST_GENERATION);
-    let folder = state.join("config/generations");
-    fs::create_dir_all(&folder).map_err(|source| SourceError::Read { path: folder, source })?;
-    replace_file(&target, text.as_bytes(), 0o600).map_err(SourceError::Keep)?;
-    replace_file(&state.join("config/current"), FIRST_GENERATION.as_bytes(), 0o600)
-        .map_err(SourceError::Keep)?;
-    Ok(config)
+    configuration::found(store, &text, NOBODY, created_s).map_err(SourceError::Keep)
 }
 
 /// Copies a volume's image archives to DATA. An archive that is there already is left alone.
@@ -124,20 +104,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn generation_path(state: &Path, generation: &str) -> PathBuf {
-    state.join("config/generations").join(format!("{generation}.yaml"))
-}
-
 fn read(path: &Path) -> Result<String, SourceError> {
     let mut text = String::new();
     let limit = TEXT_MAX_BYTES as u64 + 1;
     let result = fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text));
     result.map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
     Ok(text)
-}
-
-fn parse(path: &Path, text: &str) -> Result<NodeConfig, SourceError> {
-    config::parse(text).map_err(|source| SourceError::Refused { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -154,18 +126,20 @@ mod tests {
     #[test]
     fn a_volume_is_taken_over_whole_or_not_at_all() {
         let (volume, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = GenerationStore::at(state.path());
+        let take_over = || take_over(volume.path(), &store, 0);
         let file = volume.path().join(CONFIG_VOLUME_FILE);
-        assert!(matches!(take_over(volume.path(), state.path()), Err(SourceError::Read { .. })));
+        assert!(matches!(take_over(), Err(SourceError::Read { .. })));
         fs::write(&file, "kind: Api\n").unwrap();
-        assert!(matches!(take_over(volume.path(), state.path()), Err(SourceError::Refused { .. })));
-        assert_eq!(kept(state.path()).unwrap(), None);
+        assert!(matches!(take_over(), Err(SourceError::Refused { .. })));
         fs::write(&file, text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).unwrap();
-        assert!(matches!(take_over(volume.path(), state.path()), Err(SourceError::Cas { .. })));
-        assert_eq!(kept(state.path()).unwrap(), None);
+        assert!(matches!(take_over(), Err(SourceError::Refused { .. } | SourceError::Cas { .. })));
+        assert_eq!(store.load_index().unwrap(), None);
         let ca = Ca::create(&SubjectName::parse("ca").unwrap(), Validity::UNLIMITED).unwrap();
         fs::write(&file, text(&ca.bundle().to_pem())).unwrap();
-        let taken = take_over(volume.path(), state.path()).unwrap();
-        assert_eq!(kept(state.path()).unwrap(), Some(taken));
+        take_over().unwrap();
+        let first = store.load_index().unwrap().unwrap().confirmed();
+        assert_eq!(store.load(first).unwrap(), text(&ca.bundle().to_pem()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use config::NodeConfig;
 use tokio::sync::watch;
 
 use crate::{
+    configuration::Handle,
     control_client::Control,
     follow::{Follower, Settled},
     health::Health,
@@ -42,6 +43,8 @@ pub struct Context {
     pub control: Control,
     /// The configuration this node runs. It changes: who acts on it takes a [`Context::follower`].
     pub config: watch::Receiver<Arc<NodeConfig>>,
+    /// Its generations, and changes of them.
+    pub generations: Handle,
     /// Which configuration the followers obey.
     pub settled: Settled,
     /// The running release.

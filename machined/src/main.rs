@@ -13,6 +13,7 @@ mod controllers;
 mod error_chain;
 mod etc;
 mod follow;
+mod foundation;
 mod health;
 mod identity;
 mod kubernetes;

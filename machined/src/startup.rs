@@ -1,34 +1,41 @@
 //! From nothing to a served API: disk, STATE, configuration, identity; then DATA and the controllers.
 
-use std::{convert::Infallible, error::Error, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use aws_lc_rs::digest;
-use bootstate::{Provisioning, Record, Sha256};
-use config::NodeConfig;
 use control::Request;
 use layout::path;
 use tokio::sync::watch;
 
 use crate::{
     api::{self, ApiError},
-    config_source::{self, SourceError},
+    configuration::{Chosen, Executor, Manager, NodeKeeper, Parts},
     context::{Context, NodeIdentity},
     control_client::Control,
     controllers,
     error_chain::error_chain,
     etc,
     follow::Settled,
+    foundation::{self, Foundation},
     health::{Health, Status},
-    identity::{Identity, IdentityError},
+    identity::Identity,
     kubernetes, network, notify,
     release::Release,
-    storage::{self, BootState, Origin, StorageError, SystemDisk},
+    storage::{self, BootState, SystemDisk},
     store::Store,
-    trust::{self, Trust, TrustError},
+    trust,
 };
 
 /// Between attempts at what only a person or another disk can mend.
 const RETRY: Duration = Duration::from_secs(10);
+/// Services that have yet to be restarted for a change, below /run: a boot starts them all.
+const OWED_RESTARTS: &str = "owed-restarts";
 
 /// Why machined cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -44,65 +51,53 @@ pub enum StartupError {
     Api(#[source] ApiError),
 }
 
-/// What must be there before the API can be served.
-#[derive(Debug, thiserror::Error)]
-enum FoundationError {
-    #[error("storage")]
-    Storage(#[source] StorageError),
-    #[error("configuration")]
-    Source(#[source] SourceError),
-    #[error(
-        "no configuration: attach a volume labelled {} with {}",
-        layout::CONFIG_VOLUME_LABEL,
-        layout::CONFIG_VOLUME_FILE
-    )]
-    Unconfigured,
-    #[error("trust")]
-    Trust(#[source] TrustError),
-    #[error("identity")]
-    Identity(#[source] IdentityError),
-    #[error(
-        "the client CAs on STATE are not those that the node was provisioned with, so no API is served: flash the disk anew"
-    )]
-    TrustChanged,
-}
-
-/// What the API and all controllers stand on.
-struct Foundation {
-    disk: SystemDisk,
-    boot_state: BootState,
-    config: NodeConfig,
-    trust: Arc<Trust>,
-    identity: Identity,
-}
-
 /// Runs for ever.
 pub async fn run() -> Result<Infallible, StartupError> {
     let release = Release::read().map_err(StartupError::Release)?;
     let control = Control::default();
     tokio::spawn(notify::keep_alive());
     let foundation = lay(&release, &control).await;
-    let node = describe(&foundation.identity);
-    let hostname = node.hostname(&foundation.config);
-    etc::render(&hostname, &node.machine_id, None).map_err(StartupError::Etc)?;
+    let Foundation { disk, boot_state, clock, store, chosen, trust, identity } = foundation;
+    let node = describe(&identity);
+    let config = &chosen.running.config;
+    etc::render(&node.hostname(config), &node.machine_id, None).map_err(StartupError::Etc)?;
 
     let (data_done, data_ready) = watch::channel(false);
-    let Foundation { disk, boot_state, config, trust, identity } = foundation;
-    let (_config_sender, config) = watch::channel(Arc::new(config));
+    let (switch, config) = watch::channel(Arc::clone(config));
+    let (settled, health, resources) = (Settled::default(), Health::default(), Store::default());
+    let owed = Path::new(path::RUN).join(OWED_RESTARTS);
+    let executor = Executor::new(switch, settled.clone(), health.clone(), control.clone(), &owed);
+    let keeper = NodeKeeper {
+        state: path::STATE.into(),
+        boot_state: Arc::clone(&boot_state),
+        trust: Arc::clone(&trust),
+        clock,
+    };
+    let Chosen { index, running, reboot } = chosen;
+    let parts = Parts {
+        index,
+        running,
+        store,
+        executor,
+        health: health.clone(),
+        resources: resources.clone(),
+        keeper,
+    };
+    let (manager, generations) = Manager::new(parts);
     let context = Arc::new(Context {
-        store: Store::default(),
+        store: resources,
         control,
         config,
-        settled: Settled::default(),
+        settled,
+        generations,
         release,
         slot: slot(),
         node,
         identity: Arc::new(identity),
         data_ready,
         address: watch::Sender::new(None),
-        health: Health::default(),
+        health,
     });
-    context.health.set("configuration", Status::Healthy, "Loaded", "");
     let listener = api::listen().map_err(StartupError::Api)?;
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
@@ -112,6 +107,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     tokio::spawn(controllers::run(Arc::clone(&context)));
     tokio::spawn(network::run(Arc::clone(&context)));
     tokio::spawn(kubernetes::run(Arc::clone(&context)));
+    tokio::spawn(manager.run(reboot));
     api::serve(listener, context).await.map_err(StartupError::Api)?;
     // The server ends only with an error.
     std::future::pending().await
@@ -122,7 +118,7 @@ async fn lay(release: &Release, control: &Control) -> Foundation {
     let mut said = String::new();
     loop {
         let release = release.clone();
-        let laid = tokio::task::spawn_blocking(move || foundation(&release)).await;
+        let laid = tokio::task::spawn_blocking(move || foundation::lay(&release)).await;
         let error = match laid {
             Ok(Ok(foundation)) => return foundation,
             Ok(Err(error)) => error_chain(&error),
@@ -141,66 +137,19 @@ async fn lay(release: &Release, control: &Control) -> Foundation {
     }
 }
 
-fn foundation(release: &Release) -> Result<Foundation, FoundationError> {
-    let disk = storage::find_system_disk().map_err(FoundationError::Storage)?;
-    let boot_state = BootState::open(&disk).map_err(FoundationError::Storage)?;
-    if let Some(id) = storage::efi_disk_id().map_err(FoundationError::Storage)? {
-        boot_state.verify_disk_id(id).map_err(FoundationError::Storage)?;
-    }
-    let provisioned = boot_state.is_provisioned();
-    storage::bring_up_state(&disk, provisioned).map_err(FoundationError::Storage)?;
-    let state = Path::new(path::STATE);
-    let config = match config_source::kept(state).map_err(FoundationError::Source)? {
-        Some(config) => config,
-        None if provisioned => {
-            let detail = "it holds no configuration, but the node was provisioned".to_owned();
-            let device = disk.device.clone();
-            return Err(FoundationError::Storage(StorageError::StateDamaged { device, detail }));
-        }
-        None => from_volume(&disk, state)?,
-    };
-    let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
-    let identity = Identity::open(state, &config, Arc::clone(&trust)).map_err(FoundationError::Identity)?;
-    let known = boot_state.record().map(Record::provisioning);
-    if !is_trusted(known, trust_anchors_sha256(&identity)) {
-        return Err(FoundationError::TrustChanged);
-    }
-    // What runs at start was confirmed. A full STATE keeps nobody out.
-    if let Err(error) = trust.learn(&config) {
-        tracing::error!(error = error_chain(&error), "what the node trusts is not kept");
-    }
-    identity.render().map_err(FoundationError::Identity)?;
-    Ok(Foundation { disk, boot_state, config, trust, identity })
-}
-
-/// Whether STATE holds the trust anchors that BOOTSTATE knows. A file system does not notice a flipped bit in them.
-fn is_trusted(known: Option<Provisioning>, found: Sha256) -> bool {
-    match known {
-        Some(Provisioning::Done { trust_anchors_sha256 }) => trust_anchors_sha256 == found,
-        Some(Provisioning::Never | Provisioning::Presumed) | None => true,
-    }
-}
-
-fn from_volume(disk: &SystemDisk, state: &Path) -> Result<NodeConfig, FoundationError> {
-    let origin = Origin::find(disk).map_err(FoundationError::Storage)?.ok_or(FoundationError::Unconfigured)?;
-    config_source::take_over(origin.path(), state).map_err(FoundationError::Source)
-}
-
-/// DATA, the images of a configuration volume, and at last the mark that the node is provisioned.
+/// Tries to bring up DATA until it succeeds.
 async fn bring_up_data(
     context: Arc<Context>,
     disk: SystemDisk,
-    boot_state: BootState,
+    boot_state: Arc<Mutex<BootState>>,
     done: watch::Sender<bool>,
 ) {
-    let (disk, boot_state) = (Arc::new(disk), Arc::new(std::sync::Mutex::new(boot_state)));
+    let disk = Arc::new(disk);
     loop {
         let (disk, boot_state) = (Arc::clone(&disk), Arc::clone(&boot_state));
-        let trust = trust_anchors_sha256(&context.identity);
-        let brought = tokio::task::spawn_blocking(move || {
-            let mut boot_state = boot_state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            data(&disk, &mut boot_state, trust)
-        });
+        let identity = Arc::clone(&context.identity);
+        let brought =
+            tokio::task::spawn_blocking(move || foundation::bring_up_data(&disk, &boot_state, &identity));
         let error = match brought.await {
             Ok(Ok(())) => {
                 context.health.set("storage", Status::Healthy, "Mounted", "");
@@ -213,24 +162,6 @@ async fn bring_up_data(
         context.health.set("storage", Status::Unhealthy, "DataNotMounted", error);
         tokio::time::sleep(RETRY).await;
     }
-}
-
-fn data(disk: &SystemDisk, boot_state: &mut BootState, trust: [u8; 32]) -> Result<(), FoundationError> {
-    let provisioned = boot_state.is_provisioned();
-    storage::bring_up_data(disk, provisioned).map_err(FoundationError::Storage)?;
-    if !provisioned {
-        if let Some(origin) = Origin::find(disk).map_err(FoundationError::Storage)? {
-            config_source::take_over_images(origin.path()).map_err(FoundationError::Source)?;
-        }
-        boot_state.set_provisioned(trust).map_err(FoundationError::Storage)?;
-    }
-    Ok(())
-}
-
-fn trust_anchors_sha256(identity: &Identity) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, identity.cas_pem().as_bytes()).as_ref());
-    hash
 }
 
 fn describe(identity: &Identity) -> NodeIdentity {
@@ -247,21 +178,6 @@ fn slot() -> &'static str {
         Err(error) => {
             tracing::warn!(error = &error as &dyn Error, "the selector's report cannot be read");
             ""
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_trust_anchors_than_the_provisioned_ones_are_refused() {
-        let provisioned = |trust_anchors_sha256| Some(Provisioning::Done { trust_anchors_sha256 });
-        assert!(is_trusted(provisioned([1; 32]), [1; 32]));
-        assert!(!is_trusted(provisioned([1; 32]), [2; 32]));
-        for unknown in [None, Some(Provisioning::Never), Some(Provisioning::Presumed)] {
-            assert!(is_trusted(unknown, [2; 32]));
         }
     }
 }

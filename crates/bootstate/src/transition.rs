@@ -52,9 +52,14 @@ impl Record {
         }
     }
 
-    /// The node has a configuration of its owner's, with these trust anchors. There is no way back.
+    /// The node has a configuration of its owner's, with these trust anchors. Only a reset leads back.
     pub fn set_provisioned(&mut self, trust_anchors_sha256: Sha256) {
         self.provisioning = Provisioning::Done { trust_anchors_sha256 };
+    }
+
+    /// Its owner reset the node: nothing of his is left, and whoever comes next may configure it.
+    pub fn forget_provisioning(&mut self) {
+        self.provisioning = Provisioning::Never;
     }
 
     /// The running slot has served the API for long enough. Outside of a trial it becomes the active one.

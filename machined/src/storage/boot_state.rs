@@ -42,6 +42,11 @@ impl BootState {
         self.change(|record| record.set_provisioned(trust_anchors_sha256))
     }
 
+    /// Records that the node was reset.
+    pub fn forget_provisioning(&mut self) -> Result<(), StorageError> {
+        self.change(Record::forget_provisioning)
+    }
+
     /// Whether this is the disk that the selector started from. A disk without an id has none to compare yet.
     pub fn verify_disk_id(&self, efi: [u8; 16]) -> Result<(), StorageError> {
         let id = self.record().ok_or(StorageError::BootRecordDamaged)?.disk_id();
@@ -134,6 +139,22 @@ mod tests {
             file.write_all_at(&[0; RECORD_BYTES], copy.offset_bytes()).unwrap();
             let again = BootState::at(path.clone()).unwrap();
             assert!(again.record().is_some() && again.is_provisioned());
+            file.write_all_at(&block, copy.offset_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_reset_node_is_a_new_one_whichever_copy_is_lost() {
+        let scratch = Scratch::new("reset");
+        let (path, file) = partition(&scratch);
+        let mut state = BootState::at(path.clone()).unwrap();
+        state.set_provisioned([5; 32]).unwrap();
+        state.forget_provisioning().unwrap();
+        for copy in CopyIndex::ALL {
+            let mut block = [0; RECORD_BYTES];
+            file.read_exact_at(&mut block, copy.offset_bytes()).unwrap();
+            file.write_all_at(&[0; RECORD_BYTES], copy.offset_bytes()).unwrap();
+            assert!(!BootState::at(path.clone()).unwrap().is_provisioned());
             file.write_all_at(&block, copy.offset_bytes()).unwrap();
         }
     }

@@ -4,13 +4,14 @@
 //! one never formats.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use layout::STATE_RESERVED_BYTES;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
+use rustix::fs::{FallocateFlags, fallocate};
 use tracing::{info, warn};
 
 use super::filesystem::{Checked, Repair, check, format, has_ext4, mount_ext4, mounted_source};
@@ -79,6 +80,8 @@ const DATA_DIRECTORIES: [&str; 7] = [
     "log/containers",
     "opt/cni/bin",
 ];
+/// More than the superblock and what lies around it.
+const ERASED_BYTES: usize = 64 * 1024;
 const TEMPORARY_MODE: u32 = 0o1777;
 
 /// Brings up STATE. To be called before DATA; again is fine.
@@ -91,6 +94,12 @@ pub fn bring_up_state(disk: &SystemDisk, provisioned: bool) -> Result<(), Storag
 pub fn bring_up_data(disk: &SystemDisk, provisioned: bool) -> Result<(), StorageError> {
     DATA.bring_up(disk, provisioned)?;
     make_directories(Path::new(DATA.mount_point))
+}
+
+/// Makes what lies on DATA unreadable, so that it is formatted anew. Before DATA is mounted.
+pub fn erase_data(disk: &SystemDisk) -> Result<(), StorageError> {
+    let device = DATA.provide_partition(disk, true)?;
+    erase(&device).map_err(|source| StorageError::Open { path: device, source })
 }
 
 impl Volume {
@@ -194,6 +203,18 @@ fn make_directories(root: &Path) -> Result<(), StorageError> {
         .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(TEMPORARY_MODE)))
         .map_err(failed(&temporary))?;
     link(&root.join("run"), Path::new("/run"))
+}
+
+/// All of it on a disk that can zero or drop blocks by itself, and in any case what tells that there is a file system.
+fn erase(device: &Path) -> io::Result<()> {
+    let mut file = File::options().write(true).open(device)?;
+    let size_bytes = file.seek(SeekFrom::End(0))?;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if let Err(error) = fallocate(&file, flags, 0, size_bytes) {
+        info!(device = %device.display(), %error, "the disk does not zero blocks by itself");
+    }
+    file.write_all_at(&[0; ERASED_BYTES], 0)?;
+    file.sync_all()
 }
 
 fn link(path: &Path, target: &Path) -> Result<(), StorageError> {

@@ -12,8 +12,19 @@ use tracing::warn;
 use super::config_volume::{ConfigVolume, find_config_volume};
 use super::{StorageError, SystemDisk};
 
-/// In memory, and gone once it is taken over.
+/// In memory: the small files only.
 const UNPACKED: &str = "/run/cairn/seed";
+/// On DATA: images too would burst machined's memory.
+const UNPACKED_WITH_IMAGES: &str = "/var/lib/cairn/seed";
+/// Longest of the small files: one byte more than a configuration may have, so that too long a one is noticed.
+const SMALL_MAX_BYTES: u64 = config::TEXT_MAX_BYTES as u64 + 1;
+
+/// What is unpacked of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Small,
+    WithImages,
+}
 
 /// Where a node that was never provisioned finds its configuration: a labelled volume, or else the seed.
 #[derive(Debug)]
@@ -25,12 +36,21 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Looks for one; `None` when nobody left a configuration.
+    /// Looks for one; `None` when nobody left a configuration. Without the images of a seed.
     pub fn find(disk: &SystemDisk) -> Result<Option<Self>, StorageError> {
+        Self::look(disk, Scope::Small)
+    }
+
+    /// Looks for one and has its images too; to be called when DATA is mounted.
+    pub fn find_with_images(disk: &SystemDisk) -> Result<Option<Self>, StorageError> {
+        Self::look(disk, Scope::WithImages)
+    }
+
+    fn look(disk: &SystemDisk, scope: Scope) -> Result<Option<Self>, StorageError> {
         if let Some(device) = find_config_volume(disk) {
             return ConfigVolume::mount(&device).map(|volume| Some(Self::Volume(volume)));
         }
-        let seed = Seed::unpack(disk)?;
+        let seed = Seed::read(disk, scope)?;
         Ok(seed.filter(|seed| seed.path().join(layout::CONFIG_VOLUME_FILE).exists()).map(Self::Seed))
     }
 
@@ -50,17 +70,25 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// Unpacks the disk's seed; `None` when it is empty or the image has none.
+    /// Unpacks the small files of the disk's seed; `None` when it is empty or the image has none.
     pub fn unpack(disk: &SystemDisk) -> Result<Option<Self>, StorageError> {
+        Self::read(disk, Scope::Small)
+    }
+
+    fn read(disk: &SystemDisk, scope: Scope) -> Result<Option<Self>, StorageError> {
         let esp = disk.image_partition(&layout::ESP)?;
-        match Self::unpack_from(&esp, Path::new(UNPACKED)) {
+        let folder = match scope {
+            Scope::Small => UNPACKED,
+            Scope::WithImages => UNPACKED_WITH_IMAGES,
+        };
+        match Self::unpack_from(&esp, Path::new(folder), scope) {
             Ok(seed) => Ok(seed),
             Err(SeedError::NoPlace) => Ok(None),
             Err(source) => Err(StorageError::Seed { device: esp, source }),
         }
     }
 
-    fn unpack_from(esp: &Path, folder: &Path) -> Result<Option<Self>, SeedError> {
+    fn unpack_from(esp: &Path, folder: &Path, scope: Scope) -> Result<Option<Self>, SeedError> {
         let mut device = File::open(esp).map_err(SeedError::Read)?;
         let place = locate(|offset, data| device.read_exact_at(data, offset))?;
         device.seek(SeekFrom::Start(place.start)).map_err(SeedError::Read)?;
@@ -69,7 +97,11 @@ impl Seed {
         let mut is_empty = true;
         unpack(device.take(place.end - place.start), |entry, content| {
             is_empty = false;
-            seed.put(&entry, content)
+            match entry {
+                Entry::Configuration | Entry::AdminCa => seed.put(&entry, &mut content.take(SMALL_MAX_BYTES)),
+                Entry::Image(_) if scope == Scope::WithImages => seed.put(&entry, content),
+                Entry::Image(_) => Ok(()),
+            }
         })?;
         Ok((!is_empty).then_some(seed))
     }
@@ -157,12 +189,16 @@ mod tests {
         let folder = scratch.path().join("run/seed");
         let esp = esp(&scratch, &archive.unwrap());
         for _ in 0..2 {
-            let seed = Seed::unpack_from(&esp, &folder).unwrap().unwrap();
+            let seed = Seed::unpack_from(&esp, &folder, Scope::WithImages).unwrap().unwrap();
             let read = |name: &str| fs::read(seed.path().join(name)).unwrap();
             assert_eq!(read(layout::CONFIG_VOLUME_FILE), b"kind: Api\n");
             assert_eq!(read("images/web.tar"), vec![7; 9000]);
             assert_eq!(seed.admin_ca().as_deref(), Some("pem"));
         }
+        let small = Seed::unpack_from(&esp, &folder, Scope::Small).unwrap().unwrap();
+        assert_eq!(fs::read(small.path().join(layout::CONFIG_VOLUME_FILE)).unwrap(), b"kind: Api\n");
+        assert!(!small.path().join("images").exists(), "images are unpacked into memory");
+        drop(small);
         assert!(!folder.exists());
     }
 
@@ -171,10 +207,10 @@ mod tests {
         let scratch = Scratch::new("no-seed");
         let folder = scratch.path().join("run");
         let empty = esp(&scratch, &[]);
-        assert!(Seed::unpack_from(&empty, &folder).unwrap().is_none());
+        assert!(Seed::unpack_from(&empty, &folder, Scope::Small).unwrap().is_none());
         fs::remove_file(&empty).unwrap();
         let damaged = esp(&scratch, &[0x20; 512]);
-        assert!(matches!(Seed::unpack_from(&damaged, &folder), Err(SeedError::Archive(_))));
+        assert!(matches!(Seed::unpack_from(&damaged, &folder, Scope::Small), Err(SeedError::Archive(_))));
         assert!(!folder.exists());
     }
 }

@@ -1,0 +1,175 @@
+//! What the API and all controllers stand on: the disk, BOOTSTATE, STATE, the chosen configuration, trust, identity.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bootstate::{Slot, SlotState};
+use layout::path;
+
+use crate::{
+    config_source::{self, SourceError},
+    configuration::{
+        self, AnchorsError, BootClock, BootError, Chosen, ClockError, GenerationStore, Reset, ResetError,
+    },
+    error_chain::error_chain,
+    identity::{Identity, IdentityError},
+    release::Release,
+    storage::{self, BootState, Origin, StorageError, SystemDisk},
+    trust::{Trust, TrustError},
+};
+
+/// What must be there before the API can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundationError {
+    /// The system disk, BOOTSTATE or a file system.
+    #[error("storage")]
+    Storage(#[source] StorageError),
+    /// A reset that was asked for.
+    #[error("reset")]
+    Reset(#[source] ResetError),
+    /// The kernel's boot id.
+    #[error("this boot")]
+    Clock(#[source] ClockError),
+    /// The generations on STATE.
+    #[error("configuration")]
+    Boot(#[source] BootError),
+    /// A first configuration.
+    #[error("first configuration")]
+    Source(#[source] SourceError),
+    /// There is none, and the node never had one.
+    #[error(
+        "no configuration: attach a volume labelled {} with {}",
+        layout::CONFIG_VOLUME_LABEL,
+        layout::CONFIG_VOLUME_FILE
+    )]
+    Unconfigured,
+    /// What the node trusts.
+    #[error("trust")]
+    Trust(#[source] TrustError),
+    /// What BOOTSTATE vouches for.
+    #[error("trust anchors")]
+    Anchors(#[source] AnchorsError),
+    /// Keys and certificate.
+    #[error("identity")]
+    Identity(#[source] IdentityError),
+}
+
+/// What the API and all controllers stand on.
+pub struct Foundation {
+    /// The system disk.
+    pub disk: SystemDisk,
+    /// Its BOOTSTATE.
+    pub boot_state: Arc<Mutex<BootState>>,
+    /// The clock of this boot.
+    pub clock: BootClock,
+    /// Generations on STATE.
+    pub store: GenerationStore,
+    /// The one that runs.
+    pub chosen: Chosen,
+    /// What the node trusts.
+    pub trust: Arc<Trust>,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// Lays it. Everything may have been done before, by an earlier life of machined.
+pub fn lay(release: &Release) -> Result<Foundation, FoundationError> {
+    let disk = storage::find_system_disk().map_err(FoundationError::Storage)?;
+    let mut boot_state = BootState::open(&disk).map_err(FoundationError::Storage)?;
+    if let Some(id) = storage::efi_disk_id().map_err(FoundationError::Storage)? {
+        boot_state.verify_disk_id(id).map_err(FoundationError::Storage)?;
+    }
+    storage::bring_up_state(&disk, boot_state.is_provisioned()).map_err(FoundationError::Storage)?;
+    let state = Path::new(path::STATE);
+    if let Some(reset) = Reset::noted(state) {
+        carry_out(reset, state, &disk, &mut boot_state)?;
+    }
+    let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
+    let clock = BootClock::open().map_err(FoundationError::Clock)?;
+    let store = GenerationStore::at(state);
+    let chosen = choose(&store, &clock, &disk, &boot_state, &trust)?;
+    let kept = configuration::kept(&store, &chosen.index);
+    configuration::check_anchors(&mut boot_state, &trust, &chosen.running.config, &kept)
+        .map_err(FoundationError::Anchors)?;
+    let identity = Identity::open(state, &chosen.running.config, Arc::clone(&trust))
+        .map_err(FoundationError::Identity)?;
+    identity.render().map_err(FoundationError::Identity)?;
+    let boot_state = Arc::new(Mutex::new(boot_state));
+    Ok(Foundation { disk, boot_state, clock, store, chosen, trust, identity })
+}
+
+/// DATA, the images of a configuration volume, and at last the mark that the node is provisioned: from then on nothing
+/// is formatted, no volume is read and only the configured clients are let in.
+pub fn bring_up_data(
+    disk: &SystemDisk,
+    boot_state: &Mutex<BootState>,
+    identity: &Identity,
+) -> Result<(), FoundationError> {
+    let mut boot_state = boot_state.lock().unwrap_or_else(PoisonError::into_inner);
+    let provisioned = boot_state.is_provisioned();
+    storage::bring_up_data(disk, provisioned).map_err(FoundationError::Storage)?;
+    if provisioned {
+        return Ok(());
+    }
+    if let Some(origin) = Origin::find_with_images(disk).map_err(FoundationError::Storage)? {
+        config_source::take_over_images(origin.path()).map_err(FoundationError::Source)?;
+    }
+    let anchors = configuration::anchors_sha256(&identity.cas());
+    boot_state.set_provisioned(anchors).map_err(FoundationError::Storage)
+}
+
+fn carry_out(
+    reset: Reset,
+    state: &Path,
+    disk: &SystemDisk,
+    boot_state: &mut BootState,
+) -> Result<(), FoundationError> {
+    tracing::warn!(?reset, "the node is reset");
+    reset
+        .carry_out(state, || storage::erase_data(disk), || boot_state.forget_provisioning())
+        .map_err(FoundationError::Reset)
+}
+
+fn choose(
+    store: &GenerationStore,
+    clock: &BootClock,
+    disk: &SystemDisk,
+    boot_state: &BootState,
+    trust: &Trust,
+) -> Result<Chosen, FoundationError> {
+    let (slot, on_trial) = slot(boot_state);
+    let choose = || configuration::choose(store, &clock.now(), slot, on_trial).map_err(FoundationError::Boot);
+    if let Some(chosen) = choose()? {
+        return Ok(chosen);
+    }
+    let damaged = || {
+        let detail = "it holds no configuration, but the node was provisioned".to_owned();
+        FoundationError::Storage(StorageError::StateDamaged { device: disk.device.clone(), detail })
+    };
+    if boot_state.is_provisioned() {
+        return Err(damaged());
+    }
+    let origin =
+        Origin::find(disk).map_err(FoundationError::Storage)?.ok_or(FoundationError::Unconfigured)?;
+    let created_s = i64::try_from(trust.floor_s()).unwrap_or(i64::MAX);
+    config_source::take_over(origin.path(), store, created_s).map_err(FoundationError::Source)?;
+    let chosen = choose()?.ok_or_else(damaged)?;
+    // The first configuration is confirmed at once. A full STATE keeps nobody out.
+    if let Err(error) = trust.learn(&chosen.running.config) {
+        tracing::error!(error = error_chain(&error), "what the node trusts is not kept");
+    }
+    Ok(chosen)
+}
+
+/// The slot that runs, and whether it is on trial itself. Without a word of the selector it is the active one.
+fn slot(boot_state: &BootState) -> (Slot, bool) {
+    let record = boot_state.record();
+    let slot = match storage::boot_report() {
+        Ok(Some(report)) => report.slot,
+        Ok(None) | Err(_) => record.map_or(Slot::A, |record| record.active()),
+    };
+    let state = record.map(|record| record.slot(slot).state());
+    (slot, matches!(state, Some(SlotState::Trial { .. })))
+}
