@@ -14,11 +14,15 @@ const FILES: [&str; 7] = [
     "cairn/service/v1/service.proto",
 ];
 
+/// Messages that carry configurations with their secrets; `src/redacted.rs` shows them without.
+const SECRETIVE: [&str; 3] =
+    [".cairn.config.v1.Change", ".cairn.config.v1.SignedRequest", ".cairn.maintenance.v1.ConfigureRequest"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=cairn");
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure().skip_debug(SECRETIVE).compile_fds(descriptors)?;
     Ok(())
 }

@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, clippy::all)]
 
+mod redacted;
+
 /// The compiled `FileDescriptorSet`, for reflection and for tests that enumerate all methods.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
