@@ -31,7 +31,7 @@ mod tests {
     /// Texts as large as a configuration may be, with nothing in common.
     #[test]
     fn the_worst_texts_end_in_time() {
-        let lines = |offset: usize| (0..40_000).map(|n| format!("{}\n", (n * 7919 + offset) % 100_003));
+        let lines = |offset: usize| (0..40_000).map(move |n| format!("{}\n", (n * 7919 + offset) % 100_003));
         let (old, new): (String, String) = (lines(0).collect(), lines(50_000).collect());
         assert!(unified(&old, &new).lines().count() > 40_000);
     }

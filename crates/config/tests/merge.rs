@@ -166,7 +166,7 @@ fn mutated(seed: &[(usize, u8)]) -> String {
             0 => drop(lines.remove(at)),
             1 => lines.insert(at, lines[at].clone()),
             2 => lines[at] = lines[at].replace(": ", ": null #"),
-            3 => lines[at].push_str("x"),
+            3 => lines[at].push('x'),
             4 => lines.insert(at, "$patch: delete".to_owned()),
             _ => lines[at] = lines[at].replace('[', "[{$patch: replace}, "),
         }
