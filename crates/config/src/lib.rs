@@ -4,6 +4,7 @@
 //! place. A kind exists here only once the controller that obeys it does. This crate must never do I/O or read a clock.
 //!
 //! Start reading at [`parse()`]; the kinds and their fields are one table, `kind_tables.rs`.
+//! A change is merged ([`merge`]), shown ([`diff`]) and planned ([`plan`]) here, and carried out elsewhere.
 
 mod address;
 mod certificate;
