@@ -22,6 +22,8 @@ const BOOTS: u64 = 2;
 const BOOTS_LONG: u64 = 100;
 const SELECTOR: &str = "cairn: selector";
 const API: &str = "cairn: api https://";
+/// What a node says that cannot make or check its file systems: there is no API without STATE.
+const STORAGE: &str = "cairn: storage: ";
 const PANIC: &str = "Kernel panic";
 const CORRUPTED: &str = "is corrupted";
 
@@ -96,7 +98,7 @@ fn a_rotten_init_is_never_executed() {
 }
 
 #[test]
-fn a_node_with_one_random_flipped_block_serves_or_reboots() {
+fn a_node_with_one_random_flipped_block_serves_or_says_why_not() {
     let bed = bed();
     let mut random = Random::seeded(&bed, "rot-boots");
     let blocks = fs::metadata(&bed.root_image).unwrap().len() / BLOCK_BYTES as u64;
@@ -117,6 +119,8 @@ enum Outcome {
     Unread,
     /// The API is served and names the block.
     Reported,
+    /// No STATE without the damaged program, so no API: the console names it and the node waits for a person.
+    Waits,
     /// It panicked or ended in order, and began again.
     Rebooted,
 }
@@ -124,11 +128,11 @@ enum Outcome {
 fn boot_rotten(bed: &Bed, random: &mut Random, block: u64) -> Outcome {
     let mut node = rotten(bed, random, "rot-boot", block);
     node.machine.wait_for("Linux version", BOOT).unwrap();
-    let (which, _) = node.machine.wait_for_any(&[API, PANIC, SELECTOR], BOOT).unwrap();
+    let (which, _) = node.machine.wait_for_any(&[API, STORAGE, PANIC, SELECTOR], BOOT).unwrap();
     if which > 0 {
         node.machine.console().rewind();
         node.machine.wait_for(CORRUPTED, SOON).unwrap();
-        return Outcome::Rebooted;
+        return if which == 1 { Outcome::Waits } else { Outcome::Rebooted };
     }
     node.machine.console().rewind();
     node.adopt().unwrap();
