@@ -220,7 +220,7 @@ fn is_qualified_name(text: &str) -> bool {
 
 /// Labels below these domains that a kubelet may give to its own node; with any other it does not start
 /// (k8s.io/kubelet/pkg/apis, `IsKubeletLabel`).
-const KUBELET_LABELS: [&str; 10] = [
+const KUBELET_LABELS: [&str; 11] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
     "kubernetes.io/os",
@@ -230,6 +230,7 @@ const KUBELET_LABELS: [&str; 10] = [
     "node.kubernetes.io/instance-type",
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
     "failure-domain.beta.kubernetes.io/zone",
 ];
 const KUBELET_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];

@@ -135,8 +135,10 @@ mod tests {
 
     #[test]
     fn masked_parts_are_not_shown() {
-        let source = Source::new("a\nuser: x, password: hunter2, b: c\r\n");
-        assert_eq!(source.snippet(2, &[(23 - 2..30 - 2)]).matches("hunter2").count(), 0);
+        let text = "a\nuser: x, password: hunter2, b: c\r\n";
+        let source = Source::new(text);
+        let password = text.find("hunter2").map(|at| at..at + 7);
+        assert_eq!(source.snippet(2, &Vec::from_iter(password)), "user: x, password: …, b: c");
         assert_eq!(source.snippet(2, &[]), "user: x, password: hunter2, b: c");
     }
 }

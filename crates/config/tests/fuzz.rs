@@ -135,10 +135,12 @@ fn swap_lines(random: &mut Random, text: &mut String) {
     *text = lines.join("\n");
 }
 
-/// What must hold for any text.
-fn check(text: &str, seed: u64) {
+/// What must hold for any text. Returns whether it was read.
+fn check(text: &str, seed: u64) -> bool {
     let lines = text.split('\n').count();
-    match parse(text) {
+    let result = parse(text);
+    let read = result.is_ok();
+    match result {
         Err(errors) => {
             assert!(!errors.0.is_empty(), "seed {seed}: refused without a reason\n{text}");
             for error in &errors {
@@ -163,7 +165,8 @@ fn check(text: &str, seed: u64) {
         }
     }
     // Its errors are those of the YAML alone.
-    let _ = read_unchecked(text);
+    assert!(read_unchecked(text).is_ok() || !read, "seed {seed}: {text}");
+    read
 }
 
 /// The documents without their text.
@@ -176,7 +179,7 @@ fn damaged_configurations_are_refused_with_a_place_or_read() {
     let seconds = env::var("CAIRN_FUZZ_SECONDS").ok().map_or(2, |text| text.parse().unwrap());
     let first = env::var("CAIRN_FUZZ_SEED").ok().map_or(0x5eed, |text| text.parse::<u64>().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut count = 0;
+    let (mut count, mut read) = (0, 0);
     while count < LEAST || Instant::now() < end {
         let seed = first.wrapping_add(count);
         let mut random = Random(seed);
@@ -188,11 +191,16 @@ fn damaged_configurations_are_refused_with_a_place_or_read() {
             let end = short(&text, TEXT_MAX_BYTES - 24, TEXT_MAX_BYTES);
             text.truncate(end);
         }
-        if let Err(panic) = std::panic::catch_unwind(|| check(&text, seed)) {
-            eprintln!("CAIRN_FUZZ_SEED={seed} repeats this");
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(|| check(&text, seed)) {
+            Ok(true) => read += 1,
+            Ok(false) => {}
+            Err(panic) => {
+                eprintln!("CAIRN_FUZZ_SEED={seed} repeats this");
+                std::panic::resume_unwind(panic);
+            }
         }
         count += 1;
     }
-    println!("{count} texts from seed {first}");
+    println!("{count} texts from seed {first}, {read} of them read");
+    assert!(read > 0 && read < count, "the damage is too great, or none");
 }
