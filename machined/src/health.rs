@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 12] = [
+pub const CONDITIONS: [&str; 14] = [
     "configuration",
     "containerd",
     "disks",
@@ -17,6 +17,8 @@ pub const CONDITIONS: [&str; 12] = [
     "services",
     "space",
     "storage",
+    "swap",
+    "sysctls",
     "watchdog",
 ];
 

@@ -21,6 +21,7 @@ mod logs;
 mod network;
 mod notify;
 mod release;
+mod settings;
 mod startup;
 mod storage;
 mod store;

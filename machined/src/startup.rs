@@ -27,6 +27,7 @@ use crate::{
     identity::Identity,
     kubernetes, network, notify,
     release::Release,
+    settings,
     storage::{self, BootState, SystemDisk},
     store::Store,
     trust,
@@ -107,6 +108,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     tokio::spawn(controllers::run(Arc::clone(&context)));
     tokio::spawn(network::run(Arc::clone(&context)));
     tokio::spawn(kubernetes::run(Arc::clone(&context)));
+    tokio::spawn(settings::run(Arc::clone(&context)));
     tokio::spawn(manager.run(reboot));
     api::serve(listener, context).await.map_err(StartupError::Api)?;
     // The server ends only with an error.

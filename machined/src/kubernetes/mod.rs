@@ -18,6 +18,7 @@ mod pods;
 mod prepare;
 #[cfg(test)]
 mod real_tests;
+mod registry;
 mod render;
 mod rpc;
 mod services;
@@ -78,9 +79,9 @@ async fn start(context: &Context, follower: &mut Follower) {
     }
 }
 
-async fn prepare(context: &Context, config: &NodeConfig) -> Result<(), String> {
-    let hostname = context.node.hostname(config);
-    match tokio::task::spawn_blocking(move || prepare::prepare(&hostname)).await {
+async fn prepare(context: &Context, config: &Arc<NodeConfig>) -> Result<(), String> {
+    let (hostname, config) = (context.node.hostname(config), Arc::clone(config));
+    match tokio::task::spawn_blocking(move || prepare::prepare(&hostname, &config)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error_chain(&error)),
         Err(error) => Err(error_chain(&error)),

@@ -6,13 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use config::{NodeConfig, Registry};
 use layout::path;
 
 use super::{
     files,
     pki::{self, PkiError},
-    render,
+    registry, render,
 };
+
+/// The image's CAs (Debian's ca-certificates).
+const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where the kubelet looks for what it sends along with pulls.
+const CREDENTIALS: &str = "/var/lib/kubelet/config.json";
 
 /// CNI configuration behind the link in /etc.
 const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
@@ -41,6 +47,15 @@ pub enum PrepareError {
         #[source]
         source: io::Error,
     },
+    /// A file or folder cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -56,15 +71,48 @@ pub enum PrepareError {
 }
 
 /// Makes directories, links, configuration and certificates. Needs DATA at /var; harmless when done before.
-pub fn prepare(hostname: &str) -> Result<(), PrepareError> {
+pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> {
     for path in DIRECTORIES.map(Path::new) {
         make_directory(path)?;
     }
     link("/run", Path::new("/var/run"))?;
     write(path::CONTAINERD_CONFIG, &render::containerd())?;
-    write(path::KUBELET_CONFIG, &render::kubelet())?;
+    write(path::KUBELET_CONFIG, &render::kubelet(&config.kubelet))?;
     write(CNI_CONFIG_FILE, &render::cni())?;
+    write(render::TRUSTED_CAS, &trusted(&config.trusted_certificates)?)?;
+    registries(&config.registries)?;
     pki::provide(Path::new(render::KUBELET_PKI), hostname).map_err(PrepareError::Pki)
+}
+
+/// The image's CAs, then the configuration's.
+fn trusted(configured: &[String]) -> Result<String, PrepareError> {
+    let path = Path::new(CA_BUNDLE);
+    let own =
+        fs::read_to_string(path).map_err(|source| PrepareError::Read { path: path.to_owned(), source })?;
+    Ok(std::iter::once(&own).chain(configured).fold(String::new(), |mut bundle, pem| {
+        bundle.push_str(pem.trim_end());
+        bundle.push('\n');
+        bundle
+    }))
+}
+
+/// One folder for each registry; folders of registries that are no more are removed. containerd reads them at each pull.
+fn registries(registries: &[Registry]) -> Result<(), PrepareError> {
+    let root = Path::new(render::REGISTRIES);
+    let folders = fs::read_dir(root)
+        .map_err(|source| PrepareError::Read { path: root.to_owned(), source })?
+        .filter_map(Result::ok);
+    for folder in folders {
+        if !registries.iter().any(|registry| *registry.host == *folder.file_name()) {
+            fs::remove_dir_all(folder.path())
+                .map_err(|source| PrepareError::Write { path: folder.path(), source })?;
+        }
+    }
+    for registry in registries {
+        let file = root.join(&registry.host).join("hosts.toml");
+        write(&file.to_string_lossy(), &registry::hosts(registry))?;
+    }
+    write(CREDENTIALS, &registry::credentials(registries))
 }
 
 fn make_directory(path: &Path) -> Result<(), PrepareError> {

@@ -1,7 +1,7 @@
 //! Configuration of containerd, the kubelet and CNI, as text. Pure: what depends on the node is an argument.
 
 use layout::path;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Holds the namespaces of each pod.
 pub const PAUSE_IMAGE: &str = "localhost/cairn/pause:1";
@@ -9,6 +9,8 @@ pub const PAUSE_IMAGE: &str = "localhost/cairn/pause:1";
 pub const KUBELET_PKI: &str = "/run/cairn/kubernetes/pki";
 /// Per-registry configuration (hosts.toml) for containerd.
 pub const REGISTRIES: &str = "/run/cairn/containerd/certs.d";
+/// CAs that pulls trust: the image's own and the configuration's.
+pub const TRUSTED_CAS: &str = "/run/cairn/certificates.pem";
 /// Addresses of pods.
 pub const POD_CIDR: &str = "10.244.0.0/24";
 /// Where the kubelet says whether it is well.
@@ -35,7 +37,7 @@ const UNUSED_PLUGINS: [&str; 7] = [
 /// containerd's and the kubelet's heaps are small beside what they touch once at start; a tighter collector gives that
 /// back and costs little, as both allocate little when idle. No GOMEMLIMIT: a limit below what many pods need would
 /// make them collect without end instead of growing.
-pub const GO_ENVIRONMENT: [(&str, &str); 1] = [("GOGC", "50")];
+pub const GO_ENVIRONMENT: [(&str, &str); 2] = [("GOGC", "50"), ("SSL_CERT_FILE", TRUSTED_CAS)];
 
 /// containerd's config.toml.
 pub fn containerd() -> String {
@@ -91,8 +93,9 @@ disabled_plugins = [{disabled}]
     )
 }
 
-/// KubeletConfiguration of a node without an API server, as JSON (which is YAML).
-pub fn kubelet() -> String {
+/// KubeletConfiguration of a node without an API server, as JSON (which is YAML). `settings` are laid over it: the
+/// configuration's own, which were checked to touch nothing that is Cairn's.
+pub fn kubelet(settings: &Map<String, Value>) -> String {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -112,7 +115,23 @@ pub fn kubelet() -> String {
         "shutdownGracePeriod": "0s",
         "shutdownGracePeriodCriticalPods": "0s",
     });
-    format!("{:#}\n", merge([config, kubelet_api(), kubelet_resources()]))
+    let mut config = merge([config, kubelet_api(), kubelet_resources()]);
+    for (name, value) in settings {
+        lay_over(&mut config[name.as_str()], value);
+    }
+    format!("{config:#}\n")
+}
+
+/// Objects field by field; anything else takes the place of what was there.
+fn lay_over(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                lay_over(below.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
+    }
 }
 
 /// Its API: on loopback, for holders of a certificate of a CA that issues none.
@@ -215,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_kubelet_listens_on_loopback_only_and_lets_nobody_in_unknown() {
-        let config: Value = serde_json::from_str(&kubelet()).unwrap();
+        let config: Value = serde_json::from_str(&kubelet(&Map::new())).unwrap();
         assert_eq!(config["address"], "127.0.0.1");
         assert_eq!(config["healthzBindAddress"], "127.0.0.1");
         assert_eq!(config["readOnlyPort"], 0);
@@ -224,6 +243,16 @@ mod tests {
         assert_eq!(config["staticPodPath"], path::MANIFESTS);
         // Without the merge, naming one eviction signal would switch the default ones off.
         assert_eq!(config["mergeDefaultEvictionSettings"], true);
+    }
+
+    #[test]
+    fn settings_are_laid_over_field_by_field() {
+        let settings =
+            json!({"maxPods": 20, "evictionHard": {"memory.available": "5%"}, "syncFrequency": "30s"});
+        let config: Value = serde_json::from_str(&kubelet(settings.as_object().unwrap())).unwrap();
+        assert_eq!(config["maxPods"], 20);
+        assert_eq!(config["syncFrequency"], "30s");
+        assert_eq!(config["evictionHard"], json!({"memory.available": "5%", "pid.available": "5%"}));
     }
 
     #[test]
