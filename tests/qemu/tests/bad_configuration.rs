@@ -1,0 +1,172 @@
+//! Bad configurations on a running node: each is refused with its line or taken back, and the admin gets in each time.
+//! docs/configuration-mistakes.md lists what stands here.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+
+use pki::{Ca, SubjectName, Validity};
+use support::{bed, blueprint, up};
+use testbed::node::Node;
+
+const HEADER: &str = "apiVersion: cairn.dev/v1alpha1\n";
+const REFUSED: i32 = 1;
+const REVERTED: i32 = 7;
+
+/// What a configuration is, how it ends, and what the user is told.
+struct Mistake {
+    name: &'static str,
+    patch: String,
+    exit: i32,
+    told: &'static [&'static str],
+}
+
+#[test]
+fn every_mistake_is_refused_or_taken_back() {
+    let bed = bed();
+    let mut blueprint = blueprint(&bed, "mistaken");
+    blueprint.probe_image = None;
+    let mut node = up(&bed, &blueprint);
+    node.osctl(&["health", "--wait"]).unwrap();
+    let before = node.osctl(&["get", "config"]).unwrap();
+    let mistakes = mistakes();
+    assert!(mistakes.len() >= 16, "only {} kinds", mistakes.len());
+    let mut failures = Vec::new();
+    for mistake in &mistakes {
+        if let Err(failure) = make(&node, mistake, &before) {
+            println!("{}: {failure}", mistake.name);
+            failures.push(format!("{}: {failure}", mistake.name));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), mistakes.len(), failures.join("\n"));
+    node.osctl(&["health", "--wait"]).unwrap();
+    node.wait_for_pod().unwrap();
+}
+
+fn make(node: &Node, mistake: &Mistake, before: &str) -> Result<(), String> {
+    let path = node.files().folder().join("mistake.yaml");
+    fs::write(&path, &mistake.patch).unwrap();
+    let arguments = ["patch", "config", "-f", &path.to_string_lossy(), "--confirm-within", "20s"];
+    let output = node.osctl_output(&arguments).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, expected) = (output.status.code(), Some(mistake.exit));
+    if code != expected {
+        return Err(format!("exit {code:?} instead of {expected:?}: {errors}"));
+    }
+    if let Some(missing) = mistake.told.iter().find(|told| !errors.contains(**told)) {
+        return Err(format!("nobody was told {missing:?}: {errors}"));
+    }
+    let after =
+        node.osctl(&["get", "config"]).map_err(|error| format!("the admin is locked out: {error}"))?;
+    if after == before { Ok(()) } else { Err(format!("the configuration is another: {after}")) }
+}
+
+fn refused(name: &'static str, patch: &str, told: &'static [&'static str]) -> Mistake {
+    Mistake { name, patch: format!("{HEADER}{patch}"), exit: REFUSED, told }
+}
+
+fn reverted(name: &'static str, patch: &str, told: &'static [&'static str]) -> Mistake {
+    Mistake { name, patch: format!("{HEADER}{patch}"), exit: REVERTED, told }
+}
+
+fn mistakes() -> Vec<Mistake> {
+    [text(), network(), storage_and_kernel(), kubernetes()].into_iter().flatten().collect()
+}
+
+fn text() -> Vec<Mistake> {
+    let twice =
+        format!("kind: Sysctl\nvalues: {{vm.swappiness: 10}}\n---\n{HEADER}kind: Sysctl\nvalues: {{}}\n");
+    vec![
+        refused("unknown field", "kind: Machine\nhostnam: x\n", &["line 3", "hostnam"]),
+        refused("unknown kind", "kind: Machina\n", &["line 2", "Machina"]),
+        refused("nonsense as a name", "kind: Machine\nhostname: Not_A Name\n", &["line 3", "hostname"]),
+        refused("two documents that contradict each other", &twice, &["Sysctl"]),
+        refused("no YAML", "kind: [Machine\n", &["line"]),
+        refused("no certificate", "kind: Api\nclientCAs: [nonsense]\n", &["clientCAs"]),
+        refused("a CA that fits nobody", &stranger(), &["lock"]),
+    ]
+}
+
+/// The CA of another fleet in place of the node's own.
+fn stranger() -> String {
+    let ca = Ca::create(&SubjectName::parse("stranger").unwrap(), Validity::UNLIMITED).unwrap();
+    let pem = ca.bundle().to_pem().replace('\n', "\n    ");
+    format!("kind: Api\nclientCAs:\n  - |\n    {pem}\n")
+}
+
+fn network() -> Vec<Mistake> {
+    let interface = |rest: &str| format!("kind: Interface\nname: eth0\n{rest}");
+    vec![
+        refused("no address", &interface("addresses: [10.0.2.300/24]\n"), &["line 4", "10.0.2.300"]),
+        refused(
+            "a gateway that is not next",
+            &interface("addresses: [10.0.2.15/24]\ngateway: 10.9.9.1\n"),
+            &["gateway"],
+        ),
+        reverted("a wrong address", &interface("addresses: [192.168.77.5/24]\n"), &["took generation"]),
+        reverted(
+            "a silent gateway",
+            &interface("addresses: [10.0.2.15/24]\ngateway: 10.0.2.77\n"),
+            &["10.0.2.77"],
+        ),
+        refused("no name server", "kind: Resolver\nservers: [dns.example]\n", &["dns.example"]),
+        reverted("a silent name server", "kind: Resolver\nservers: [10.0.2.78]\n", &["10.0.2.78"]),
+    ]
+}
+
+fn storage_and_kernel() -> Vec<Mistake> {
+    vec![
+        refused(
+            "a sysctl that is Cairn's",
+            "kind: Sysctl\nvalues: {kernel.modules_disabled: 0}\n",
+            &["line 3", "modules_disabled"],
+        ),
+        reverted(
+            "a sysctl that does not exist",
+            "kind: Sysctl\nvalues: {net.ipv4.no_such: 1}\n",
+            &["net.ipv4.no_such"],
+        ),
+        reverted(
+            "a value that the kernel refuses",
+            "kind: Sysctl\nvalues: {vm.swappiness: 100000}\n",
+            &["vm.swappiness"],
+        ),
+        reverted(
+            "a volume without a disk",
+            "kind: Volume\nname: media\ndisk: {serial: none-such}\n",
+            &["media"],
+        ),
+    ]
+}
+
+fn kubernetes() -> Vec<Mistake> {
+    vec![
+        refused(
+            "a kubelet setting that is Cairn's",
+            "kind: Kubelet\nconfiguration: {staticPodPath: /tmp}\n",
+            &["line 3", "staticPodPath"],
+        ),
+        reverted(
+            "a kubelet that does not start",
+            "kind: Kubelet\nconfiguration: {evictionHard: {memory.available: nonsense}}\n",
+            &["kubelet"],
+        ),
+        refused(
+            "a static pod without containers",
+            "kind: StaticPod\npod: {apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {}}\n",
+            &["containers"],
+        ),
+        refused(
+            "no URL of a mirror",
+            "kind: Registry\nhost: docker.io\nmirrors: [nonsense]\n",
+            &["line 4", "nonsense"],
+        ),
+        reverted(
+            "a mirror that does not answer",
+            "kind: Registry\nhost: docker.io\nmirrors: ['http://10.0.2.79:5000']\n",
+            &["10.0.2.79"],
+        ),
+    ]
+}
