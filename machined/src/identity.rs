@@ -123,16 +123,21 @@ impl Identity {
         self.key.fingerprint()
     }
 
-    /// The CAs, in PEM, in the order of the configuration.
-    pub fn cas_pem(&self) -> String {
-        self.cas().to_pem()
-    }
-
     /// Lets in the clients of this configuration from now on, and no others. The present ones stay when it is of no use.
     pub fn trust(&self, config: &NodeConfig) -> Result<(), IdentityError> {
         let clients = self.trust.clients(config).map_err(IdentityError::Trust)?;
         *self.clients.lock().unwrap_or_else(PoisonError::into_inner) = clients;
         self.render()
+    }
+
+    /// Whether this configuration lets anybody in.
+    pub fn check(&self, config: &NodeConfig) -> Result<(), IdentityError> {
+        self.trust.clients(config).map(drop).map_err(IdentityError::Trust)
+    }
+
+    /// The earliest time that it can be now, in seconds since 1970.
+    pub fn floor_s(&self) -> u64 {
+        self.trust.floor_s()
     }
 
     /// The CAs whose clients are let in.

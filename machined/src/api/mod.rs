@@ -2,6 +2,9 @@
 //!
 //! Roles were judged by apid; what reaches this socket is allowed. Start reading at [`serve`].
 
+mod config;
+mod config_convert;
+mod config_status;
 mod convert;
 mod identity;
 mod log;
@@ -21,6 +24,7 @@ use std::{
 
 use layout::{APID_UID, path::MACHINED_API};
 use proto::{
+    config::v1::config_service_server::ConfigServiceServer,
     identity::v1::identity_service_server::IdentityServiceServer,
     log::v1::log_service_server::LogServiceServer, machine::v1::machine_service_server::MachineServiceServer,
     resource::v1::resource_service_server::ResourceServiceServer,
@@ -32,7 +36,7 @@ use tonic::transport::Server;
 
 use crate::context::Context;
 
-/// Largest request: the biggest message is a certificate.
+/// Largest request but for configurations: the biggest message is a certificate.
 const REQUEST_MAX_BYTES: usize = 256 * 1024;
 /// Requests that one connection (apid's) may have open.
 const CONCURRENT_REQUESTS: usize = 128;
@@ -64,6 +68,10 @@ pub fn listen() -> Result<UnixListener, ApiError> {
 pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), ApiError> {
     Server::builder()
         .concurrency_limit_per_connection(CONCURRENT_REQUESTS)
+        .add_service(
+            ConfigServiceServer::new(config::Service(Arc::clone(&context)))
+                .max_decoding_message_size(config::REQUEST_MAX_BYTES),
+        )
         .add_service(
             ResourceServiceServer::new(resource::Service(Arc::clone(&context)))
                 .max_decoding_message_size(REQUEST_MAX_BYTES),

@@ -60,6 +60,8 @@ pub struct Change {
     pub author: String,
     /// The node's clock.
     pub created_s: i64,
+    /// Whether it is kept although a name server or mirror that it names does not answer.
+    pub accept_unreachable: bool,
     /// The whole configuration.
     pub text: String,
     /// What it says.
@@ -78,7 +80,7 @@ pub struct Accepted {
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 
 pub(super) enum Command {
-    Apply(Change, Answer<Accepted>),
+    Apply(Box<Change>, Answer<Accepted>),
     Rollback { base: Generation, author: String, answer: Answer<Accepted> },
     Confirm(Generation, Answer<()>),
     Reset { wipe_data: bool, answer: Answer<()> },
@@ -114,7 +116,7 @@ impl Handle {
 
     /// Makes a change.
     pub async fn apply(&self, change: Change) -> Result<Accepted, Refused> {
-        self.ask(|answer| Command::Apply(change, answer)).await
+        self.ask(|answer| Command::Apply(Box::new(change), answer)).await
     }
 
     /// Ends a trial, or drops what is staged.
@@ -186,6 +188,8 @@ pub struct Manager<S, K> {
     pub(super) view: watch::Sender<View>,
     pub(super) job: Option<Job>,
     pub(super) reporter: Option<Reporter>,
+    /// The generation of which nothing outside of the node has to answer.
+    pub(super) accepted_unreachable: Option<Generation>,
     pub(super) resetting: bool,
 }
 
@@ -209,6 +213,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
             view,
             job: None,
             reporter: None,
+            accepted_unreachable: None,
             resetting: false,
         };
         manager.publish();

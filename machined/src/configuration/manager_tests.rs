@@ -1,7 +1,6 @@
 use std::{
     collections::BTreeSet,
     io::ErrorKind,
-    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -88,7 +87,9 @@ fn hostname(name: &str) -> String {
 fn rig() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let health = Health::default();
-    health.set("kubelet", Status::Healthy, "Running", "");
+    for name in crate::health::CONDITIONS {
+        health.set(name, Status::Healthy, "Well", "");
+    }
     let node = Arc::new(Node {
         health: health.clone(),
         asked: Mutex::default(),
@@ -146,6 +147,7 @@ impl Rig {
             timeout_s: 120,
             author: "admin".into(),
             created_s: 7,
+            accept_unreachable: false,
             text: text.to_owned(),
             config: config::parse(text).unwrap(),
         }
@@ -315,9 +317,6 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let rig = rig();
-            for name in crate::health::CONDITIONS {
-                rig.node.health.set(name, Status::Healthy, "Well", "");
-            }
             let mut former = config::parse(&hostname("old")).unwrap();
             for parts in [old, new] {
                 let text = some(&parts);

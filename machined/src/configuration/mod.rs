@@ -7,6 +7,7 @@
 
 mod anchors;
 mod boot;
+mod change;
 mod clock;
 mod executor;
 mod gate;
@@ -15,6 +16,7 @@ mod manager;
 mod report;
 mod reset;
 mod running;
+mod secrets;
 mod services;
 mod steps;
 mod store;
@@ -22,11 +24,11 @@ mod work;
 
 pub use anchors::{AnchorsError, check as check_anchors, sha256 as anchors_sha256};
 pub use boot::{BootError, Chosen, choose, found, kept};
+pub use change::{ContentError, Whole, kept as kept_text, resolve};
 pub use clock::{BootClock, ClockError};
 pub use executor::Executor;
 pub use keeper::NodeKeeper;
 pub use manager::{Accepted, Change, Handle, Manager, Parts, Refused, View};
 pub use report::{Outcome, Report};
 pub use reset::{Reset, ResetError};
-pub use running::Running;
-pub use store::{GenerationStore, StoreError};
+pub use store::GenerationStore;

@@ -170,7 +170,11 @@ mod tests {
                 assert_eq!(wiped.get(), wipes_data);
                 Ok(())
             };
-            reset.carry_out(state.path(), || Ok(wiped.set(true)), forget).unwrap();
+            let wipe = || {
+                wiped.set(true);
+                Ok(())
+            };
+            reset.carry_out(state.path(), wipe, forget).unwrap();
             assert_eq!(names(state.path()), [LOST_AND_FOUND]);
         }
     }

@@ -6,19 +6,16 @@ use config::plan::{Plan, plan};
 use generation::{Action, Apply, Event, Generation, Index};
 
 use super::{
-    executor::{Executor, Steps},
+    executor::Steps,
     gate,
     manager::{Accepted, Change, Command, Job, Keeper, Manager, Refused, View},
     report::{self, Reporter},
-    running::{self, LoadError, Running},
+    running::{self, Running},
     services::Services,
     steps::steps,
     store::{GenerationStore, StoreError},
 };
-use crate::{
-    error_chain::error_chain,
-    health::{Health, Status},
-};
+use crate::{error_chain::error_chain, health::Status};
 
 /// For the conditions of a change: a kubelet that restarts on a slow disk needs half of it.
 const GATE: Duration = Duration::from_secs(90);
@@ -29,7 +26,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
     pub(super) async fn obey(&mut self, command: Command) {
         // Whoever asked may have hung up; what he asked for is done all the same.
         match command {
-            Command::Apply(change, answer) => drop(answer.send(self.apply(change).await)),
+            Command::Apply(change, answer) => drop(answer.send(self.apply(*change).await)),
             Command::Rollback { base, author, answer } => {
                 drop(answer.send(self.roll_back(base, author).await));
             }
@@ -41,7 +38,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
     }
 
     async fn apply(&mut self, change: Change) -> Result<Accepted, Refused> {
-        let Change { base, mode, timeout_s, author, created_s, text, config } = change;
+        let Change { base, mode, timeout_s, author, created_s, accept_unreachable, text, config } = change;
         let forth = plan(&self.running.config, &config);
         let back = plan(&config, &self.running.config);
         let apply = Apply {
@@ -60,6 +57,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         self.blocking(move |store, _| store.save(generation, &text)).await.map_err(Refused::Store)?;
         let (reporter, reports) = Reporter::new(generation);
         self.reporter = Some(reporter);
+        self.accepted_unreachable = accept_unreachable.then_some(generation);
         if let Err(error) = self.perform(next, actions).await {
             self.reporter = None;
             return Err(Refused::Store(error));
@@ -105,7 +103,9 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         // Without the former one nobody knows what changed: then everything must be well.
         let names = former.map_or_else(
             |_| crate::health::CONDITIONS.into_iter().filter(|name| *name != "configuration").collect(),
-            |former| steps(&plan(&former.config, &self.running.config), &self.running.config).conditions,
+            |former| {
+                steps(&plan(&former.config, &self.running.config), &self.running.config, false).conditions
+            },
         );
         let (conditions, within) = (self.health.subscribe(), self.gate_time(&self.index));
         let task = tokio::spawn(async move {
@@ -204,7 +204,8 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         on_trial: bool,
     ) -> tokio::task::JoinHandle<Result<(), String>> {
         let plan: Plan = plan(&self.running.config, &new.config);
-        let steps = steps(&plan, &new.config);
+        let accept_unreachable = self.accepted_unreachable == Some(new.generation);
+        let steps = steps(&plan, &new.config, accept_unreachable);
         let gate = on_trial.then(|| (self.can_be_lost(&steps), self.gate_time(next)));
         let reporter = self.reporter.clone();
         let (executor, conditions) = (Arc::clone(&self.executor), self.health.subscribe());

@@ -1,0 +1,65 @@
+//! Refusals of changes, as statuses that tell a client whether to mend, to read again or to wait.
+
+use generation::{Generation, Refusal};
+use pki::signed::SignedRefusal;
+use tonic::{Code, Status};
+
+use crate::{
+    configuration::{ContentError, Refused},
+    error_chain::error_chain,
+    identity::IdentityError,
+};
+
+/// A request that is not of the protocol.
+pub fn malformed() -> Status {
+    Status::invalid_argument("the request carries no signed change that can be read")
+}
+
+/// Made for another base.
+pub fn base(given: u64, actual: Generation) -> Status {
+    change(&Refused::Step(Refusal::Base { base: Generation(given), actual }))
+}
+
+/// No configuration.
+pub fn content(error: &ContentError) -> Status {
+    let code = match error {
+        ContentError::Missing
+        | ContentError::Refused(_)
+        | ContentError::Merge(_)
+        | ContentError::Secret(_)
+        | ContentError::Write(_) => Code::InvalidArgument,
+        ContentError::Unknown { .. } => Code::NotFound,
+        ContentError::Read { .. } => Code::DataLoss,
+    };
+    Status::new(code, error_chain(error))
+}
+
+/// A configuration that would let nobody in.
+pub fn clients(error: &IdentityError) -> Status {
+    Status::invalid_argument(error_chain(error))
+}
+
+/// Not signed by an admin, or not for this node as it is.
+pub fn signature(error: &SignedRefusal) -> Status {
+    let code = match error {
+        SignedRefusal::Generation { .. } => Code::Aborted,
+        SignedRefusal::Chain { .. }
+        | SignedRefusal::Client { .. }
+        | SignedRefusal::Signature
+        | SignedRefusal::Role { .. }
+        | SignedRefusal::Node => Code::PermissionDenied,
+    };
+    Status::new(code, error_chain(error))
+}
+
+/// Not granted as things are.
+pub fn change(error: &Refused) -> Status {
+    let code = match error {
+        Refused::Step(Refusal::Base { .. }) => Code::Aborted,
+        Refused::Step(Refusal::Timeout { .. }) => Code::InvalidArgument,
+        Refused::Step(_) | Refused::Resetting => Code::FailedPrecondition,
+        Refused::Store(_) | Refused::Trust(_) | Refused::Reset(_) => Code::Internal,
+        Refused::Ending => Code::Unavailable,
+    };
+    Status::new(code, error_chain(error))
+}
