@@ -46,7 +46,7 @@ pub fn measure(bed: &Bed, tools: &Tools, window_minutes: u32) -> Result<Vec<Figu
     step.done();
     let mut figures = memory_figures(&calm, &crowded)?;
     figures.extend([
-        Figure::count("idle_before_window_minutes", "boot → idle window", settled_minutes),
+        Figure::count("idle_before_window_minutes", "pods answer → idle window", settled_minutes),
         Figure::count("idle_window_minutes", "idle window", window_minutes.into()),
         Figure::count(
             "idle_written_per_hour_bytes",
