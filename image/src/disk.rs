@@ -12,13 +12,14 @@ use aws_lc_rs::digest;
 use bootstate::{Record, Release, ReleaseVersion, Uki};
 use gptman::{GPT, GPTPartitionEntry};
 use layout::{
-    BOOTSTATE_RECORD_OFFSETS_BYTES, FIRST_PARTITION_BYTES, MIB, PARTITIONS, Partition, SECTOR_BYTES,
-    SEED_BYTES, SEED_FILE, SEED_FOLDER,
+    BOOTSTATE_RECORD_OFFSETS_BYTES, FIRST_PARTITION_BYTES, INSTALLER_PARTITIONS, MIB, PARTITIONS, Partition,
+    SECTOR_BYTES, SEED_BYTES, SEED_FILE, SEED_FOLDER,
 };
 
 use crate::{arguments, tools, tools::Tools};
 
 const DISK_GUID: &str = "ca120000-0001-4c0d-9a1e-ca1200000000";
+const INSTALLER_DISK_GUID: &str = "ca120010-0001-4c0d-9a1e-ca1200000010";
 /// Room for the backup GPT.
 const END_BYTES: u64 = MIB;
 const SELECTOR_PATH: &str = "::/EFI/BOOT/BOOTX64.EFI";
@@ -35,15 +36,21 @@ pub struct Disk<'a> {
     pub uki: &'a Path,
     /// Slot A's root image.
     pub root: &'a Path,
+    /// For an installer medium: the packed disk image that it writes.
+    pub release: Option<&'a Path>,
 }
 
-/// Writes the image, sparse: slot A confirmed, slot B empty.
+/// Writes the image, sparse: slot A confirmed, slot B empty; an installer medium has no slot B.
 pub fn assemble(tools: &dyn Tools, disk: &Disk<'_>, output: &Path) -> Result<()> {
-    let placed = place();
+    let (partitions, disk_guid) = match disk.release {
+        Some(_) => (&INSTALLER_PARTITIONS[..], INSTALLER_DISK_GUID),
+        None => (&PARTITIONS[..], DISK_GUID),
+    };
+    let placed = place(partitions);
     let end = placed.iter().map(|(start, partition)| start + size(partition)).max().unwrap_or_default();
     let mut file = File::options().read(true).write(true).create_new(true).open(output)?;
     file.set_len(end + END_BYTES)?;
-    write_gpt(&mut file, &placed)?;
+    write_gpt(&mut file, disk_guid, &placed)?;
     let uki = fs::read(disk.uki).with_context(|| format!("cannot read {}", disk.uki.display()))?;
     write_bootstate(&file, start(&placed, &layout::BOOTSTATE)?, disk.version, &uki)?;
     if uki.len() as u64 > size(&layout::BOOT_A) {
@@ -51,16 +58,20 @@ pub fn assemble(tools: &dyn Tools, disk: &Disk<'_>, output: &Path) -> Result<()>
     }
     file.write_all_at(&uki, start(&placed, &layout::BOOT_A)?)?;
     copy_into(&mut file, start(&placed, &layout::ROOT_A)?, disk.root, size(&layout::ROOT_A))?;
+    if let Some(release) = disk.release {
+        let room = &layout::INSTALLER_RELEASE;
+        copy_into(&mut file, start(&placed, room)?, release, size(room))?;
+    }
     write_esp(tools, disk.selector, &mut file, start(&placed, &layout::ESP)?, output)
 }
 
 type Placed = Vec<(u64, Partition)>;
 
-/// The partitions that an image has, with their first byte.
-fn place() -> Placed {
+/// Those of the partitions that an image has, with their first byte.
+fn place(partitions: &[Partition]) -> Placed {
     let mut at = FIRST_PARTITION_BYTES;
     let mut placed = Vec::new();
-    for partition in PARTITIONS.iter().filter(|partition| partition.guid.is_some()) {
+    for partition in partitions.iter().filter(|partition| partition.guid.is_some()) {
         placed.push((at, *partition));
         at += size(partition);
     }
@@ -74,13 +85,13 @@ fn size(partition: &Partition) -> u64 {
 fn start(placed: &Placed, wanted: &Partition) -> Result<u64> {
     placed
         .iter()
-        .find(|(_, partition)| partition == wanted)
+        .find(|(_, partition)| partition.number == wanted.number)
         .map(|(start, _)| *start)
         .context("partition is not placed")
 }
 
-fn write_gpt(file: &mut File, placed: &Placed) -> Result<()> {
-    let mut gpt = GPT::new_from(file, SECTOR_BYTES, guid(DISK_GUID)?)?;
+fn write_gpt(file: &mut File, disk_guid: &str, placed: &Placed) -> Result<()> {
+    let mut gpt = GPT::new_from(file, SECTOR_BYTES, guid(disk_guid)?)?;
     gpt.align = 1;
     for (start, partition) in placed {
         gpt[partition.number] = GPTPartitionEntry {
@@ -170,8 +181,9 @@ mod tests {
 
     #[test]
     fn partitions_lie_one_after_the_other_on_whole_mebibytes() {
-        let placed = place();
+        let placed = place(&PARTITIONS);
         assert_eq!(placed.len(), 6);
+        assert_eq!(place(&INSTALLER_PARTITIONS).len(), 5);
         assert_eq!(placed[0], (16 * MIB, layout::ESP));
         for pair in placed.windows(2) {
             assert_eq!(pair[0].0 + size(&pair[0].1), pair[1].0);
@@ -180,10 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn an_installer_medium_shares_no_partition_guid_with_a_disk() {
+        let guids =
+            |partitions: &[Partition]| partitions.iter().filter_map(|one| one.guid).collect::<Vec<_>>();
+        let (disk, installer) = (guids(&PARTITIONS), guids(&INSTALLER_PARTITIONS));
+        assert_eq!(installer.len(), 5);
+        assert!(installer.iter().all(|guid| !disk.contains(guid)));
+        for partition in [layout::BOOTSTATE, layout::BOOT_A] {
+            let alike = |one: &&Partition| one.number == partition.number;
+            let found = INSTALLER_PARTITIONS.iter().find(alike).unwrap();
+            assert_eq!((found.name, found.type_guid), (partition.name, partition.type_guid));
+        }
+    }
+
+    #[test]
     fn the_table_reads_back_as_it_was_written() {
         let mut file = tempfile::tempfile().unwrap();
         file.set_len(3 << 30).unwrap();
-        write_gpt(&mut file, &place()).unwrap();
+        write_gpt(&mut file, DISK_GUID, &place(&PARTITIONS)).unwrap();
         let read = GPT::find_from(&mut file).unwrap();
         for partition in PARTITIONS.iter().filter(|partition| partition.guid.is_some()) {
             assert_eq!(read[partition.number].partition_name.as_str(), partition.name);

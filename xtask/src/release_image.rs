@@ -1,4 +1,5 @@
-//! `cargo xtask image`: what is published of a release's disk: raw, packed, checksums and their signature.
+//! `cargo xtask image`: what is published of a release: disk and installer medium, each raw and packed, checksums and
+//! their signature.
 
 use std::{
     fs::{self, File},
@@ -24,23 +25,26 @@ const LEVEL: &str = "-15";
 /// st_blocks counts in these (stat(2)).
 const STAT_BLOCK_BYTES: u64 = 512;
 
-/// Builds the image and writes everything that is published of it into `folder`.
+/// Builds both images and writes everything that is published of them into `folder`.
 pub fn write(repository: &Path, folder: &Path, sign_key: Option<&Path>) -> Result<()> {
     let sdk = sdk::provide(repository)?;
     let kernel = build::kernel::provide(repository, &sdk)?;
     let built = build::image_in(repository, &sdk, &kernel, &cache::scratch("artifacts")?)?;
     let programs = Programs::new(&sdk.root);
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let raw = folder.join(format!("cairn-{}-amd64.img", env!("CARGO_PKG_VERSION")));
-    copy_sparse(&built.disk, &raw)?;
-    let packed = pack(&programs, &raw)?;
-    let sums = write_sums(folder, &[&raw, &packed])?;
+    let mut files = Vec::new();
+    for (name, image) in [("cairn", &built.disk), ("cairn-installer", &built.installer)] {
+        let raw = folder.join(format!("{name}-{}-amd64.img", env!("CARGO_PKG_VERSION")));
+        copy_sparse(image, &raw)?;
+        files.extend([pack(&programs, &raw)?, raw]);
+    }
+    let sums = write_sums(folder, &files)?;
     let public = sign(&programs, &sums, sign_key)?;
-    for file in [&raw, &packed, &sums] {
+    for file in &files {
         say(&describe(file)?);
     }
-    say("Write it to a disk and prove it, then start the node from it:");
-    say(&format!("  osctl flash {} /dev/DISK --verify-key {}", packed.display(), public.display()));
+    say("Write one to a disk and prove it, then start the node from it:");
+    say(&format!("  osctl flash {} /dev/DISK --verify-key {}", files[0].display(), public.display()));
     Ok(())
 }
 
@@ -72,7 +76,7 @@ fn pack(programs: &Programs, raw: &Path) -> Result<PathBuf> {
 }
 
 /// As sha256sum(1) writes them.
-fn write_sums(folder: &Path, files: &[&Path]) -> Result<PathBuf> {
+fn write_sums(folder: &Path, files: &[PathBuf]) -> Result<PathBuf> {
     let mut text = String::new();
     for file in files {
         let name = file.file_name().context("file without a name")?.to_string_lossy();
@@ -148,7 +152,7 @@ mod tests {
         assert!(fs::read(&to).unwrap() == content);
         assert!(fs::metadata(&to).unwrap().blocks() * STAT_BLOCK_BYTES < 3 * CHUNK_BYTES as u64);
         fs::write(&from, "abc").unwrap();
-        let sums = write_sums(folder.path(), &[&from]).unwrap();
+        let sums = write_sums(folder.path(), &[from]).unwrap();
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  from\n";
         assert_eq!(fs::read_to_string(sums).unwrap(), expected);
     }

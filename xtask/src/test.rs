@@ -83,6 +83,7 @@ pub fn bed(repository: &Path, built: &Built, purpose: &str, long: bool) -> Resul
         sdk: built.sdk.root.clone(),
         disk: built.image.disk.clone(),
         test_disk: built.image.test_disk.clone(),
+        installer: built.image.installer.clone(),
         root_image: built.image.root.clone(),
         uki: built.image.uki.clone(),
         kernel: built.kernel.image.clone(),

@@ -105,6 +105,29 @@ pub const DATA: Partition = Partition {
 /// All partitions in order of their number.
 pub const PARTITIONS: [Partition; 8] = [ESP, BOOTSTATE, BOOT_A, ROOT_A, BOOT_B, ROOT_B, STATE, DATA];
 
+/// The installer medium's root. Installer media have partition GUIDs of their own: beside an installed disk, or one that
+/// is being installed, the kernel finds its root on the medium that it was started from.
+pub const INSTALLER_ROOT: Partition =
+    Partition { guid: Some("ca120014-0001-4c0d-9a1e-ca1200000014"), ..ROOT_A };
+/// The packed disk image that an installer medium writes.
+pub const INSTALLER_RELEASE: Partition = Partition {
+    number: 5,
+    name: "RELEASE",
+    type_guid: "ca120015-7470-4c0d-9a1e-4e1ea5e00000",
+    guid: Some("ca120015-0001-4c0d-9a1e-ca1200000015"),
+    size_bytes: Some(512 * MIB),
+};
+/// All partitions of an installer medium. Those that the selector looks for have their usual types and names.
+pub const INSTALLER_PARTITIONS: [Partition; 5] = [
+    Partition { guid: Some("ca120011-0001-4c0d-9a1e-ca1200000011"), ..ESP },
+    Partition { guid: Some("ca120012-0001-4c0d-9a1e-ca1200000012"), ..BOOTSTATE },
+    Partition { guid: Some("ca120013-0001-4c0d-9a1e-ca1200000013"), ..BOOT_A },
+    INSTALLER_ROOT,
+    INSTALLER_RELEASE,
+];
+/// Word of the kernel command line that makes machined install instead of running a node.
+pub const INSTALLER_WORD: &str = "cairn.installer";
+
 /// Byte offsets of the two BOOTSTATE records inside their partition, one flash erase block and more apart.
 pub const BOOTSTATE_RECORD_OFFSETS_BYTES: [u64; 2] = [0, 4 * MIB];
 

@@ -19,6 +19,8 @@ pub struct Bed {
     pub disk: PathBuf,
     /// The same image with `cairn.test_hooks=1` on the kernel command line.
     pub test_disk: PathBuf,
+    /// Raw disk image of the installer medium.
+    pub installer: PathBuf,
     /// Root image of the release: erofs with its hash tree.
     pub root_image: PathBuf,
     /// Slot A's UKI of the release.

@@ -28,6 +28,8 @@ use crate::{
 
 /// Rises when the image library changes its output for the same parts; its source is in the key besides.
 const REVISION: u32 = 1;
+/// A root image is packed already; more effort would cost every build more than it saves.
+const PACK_LEVEL: &str = "-9";
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Lets tests break PID 1 on purpose; never in a release.
 const TEST_HOOKS: &[&str] = &["cairn.test_hooks=1"];
@@ -39,6 +41,8 @@ pub struct Image {
     pub disk: PathBuf,
     /// Raw disk whose kernel command line allows test hooks.
     pub test_disk: PathBuf,
+    /// Raw disk of the installer medium.
+    pub installer: PathBuf,
     /// Root file system with its hash tree.
     pub root: PathBuf,
     /// Slot A's UKI; slot B's lies beside it.
@@ -73,10 +77,12 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
     let root = root(inputs, &containers)?;
     let ukis = ukis(inputs, &root)?;
     let disks = disks(inputs, &root, &ukis)?;
+    let installer = installer(inputs, &root, &ukis, &disks)?;
     let guests = guests(inputs)?;
     Ok(Image {
         disk: disks.path.join("cairn.img"),
         test_disk: disks.path.join("cairn-test.img"),
+        installer: installer.path.join("cairn-installer.img"),
         root: root.path.join("root.img"),
         uki: ukis.path.join("a.efi"),
         probe_image: containers.path.join("probe.tar"),
@@ -167,6 +173,7 @@ fn ukis(inputs: &Inputs<'_>, root: &Artifact) -> Result<Artifact> {
             ("a.efi", &layout::ROOT_A, &[][..]),
             ("b.efi", &layout::ROOT_B, &[]),
             ("test-a.efi", &layout::ROOT_A, TEST_HOOKS),
+            ("installer.efi", &layout::INSTALLER_ROOT, &[layout::INSTALLER_WORD]),
         ] {
             let command_line = uki::command_line(&facts, partition, extra)?;
             fs::write(into.join(name), assemble_uki(inputs, &command_line)?)?;
@@ -201,8 +208,33 @@ fn disks(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact) -> Result<Artifa
 /// A disk from any root and UKI.
 pub fn assemble_disk(inputs: &Inputs<'_>, root: &Path, uki: &Path, output: &Path) -> Result<()> {
     let selector = inputs.rust.selector.path.join("boot.efi");
-    let disk = Disk { version: env!("CARGO_PKG_VERSION"), selector: &selector, uki, root };
+    let disk = Disk { version: env!("CARGO_PKG_VERSION"), selector: &selector, uki, root, release: None };
     image::disk::assemble(&Programs::new(&inputs.sdk.root), &disk, output)
+}
+
+/// A medium that writes the release's disk onto an internal one.
+fn installer(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact, disks: &Artifact) -> Result<Artifact> {
+    let key = key(inputs, "installer")?.text(&root.key).text(&ukis.key).text(&disks.key);
+    cache::artifact_in(inputs.store, "installer", key, "pack the disk image; about 30 s", |into| {
+        let programs = Programs::new(&inputs.sdk.root);
+        let (disk, packed) = (disks.path.join("cairn.img"), into.join("cairn.img.zst"));
+        let output = image::tools::Tools::run(
+            &programs,
+            "zstd",
+            &image::arguments![PACK_LEVEL, "-T0", "--quiet", "-o", &packed, &disk],
+        )?;
+        if !output.status.success() {
+            bail!("zstd failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let medium = Disk {
+            version: env!("CARGO_PKG_VERSION"),
+            selector: &inputs.rust.selector.path.join("boot.efi"),
+            uki: &ukis.path.join("installer.efi"),
+            root: &root.path.join("root.img"),
+            release: Some(&packed),
+        };
+        image::disk::assemble(&programs, &medium, &into.join("cairn-installer.img"))
+    })
 }
 
 /// Roots of one program each; for the floor a disk with the node's selector, kernel and command line.
