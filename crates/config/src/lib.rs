@@ -27,8 +27,10 @@ pub mod plan;
 mod pod;
 mod reference;
 mod report;
+mod restore;
 mod scalar;
 mod schema;
+mod selector;
 mod source;
 mod table;
 mod tree;
@@ -36,6 +38,7 @@ mod tree;
 pub use cross::POD_SUBNET;
 pub use documents::{Document, DocumentKey, Documents, YamlError};
 pub use effective::{REDACTED, effective, redact};
+pub use restore::{RestoreError, restore};
 pub use error::{ConfigError, ConfigErrors};
 pub use kinds::{
     Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
@@ -44,3 +47,4 @@ pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecke
 pub use pod::{PodError, StaticPod};
 pub use reference::reference;
 pub use schema::json_schema;
+pub use selector::DiskFacts;
