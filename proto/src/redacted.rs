@@ -61,7 +61,7 @@ mod tests {
             format!("{:?}", text(Content::StrategicMerge(SECRET.into()))),
             format!("{:?}", text(Content::JsonPatch(SECRET.into()))),
             format!("{:?}", ApplyRequest { request: Some(request) }),
-            format!("{:?}", ConfigureRequest { text: SECRET.into(), proof: SECRET.into() }),
+            format!("{:?}", ConfigureRequest { text: SECRET.into(), proof: SECRET.into(), signed: None }),
         ];
         for shown in shown {
             assert!(
