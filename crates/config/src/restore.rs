@@ -45,10 +45,8 @@ fn one(document: &Document, shown: &Documents, base: &Documents) -> Result<Docum
 
 fn put_back(edited: &mut Value, shown: &Value, base: &Value) {
     match (edited, shown, base) {
-        (edited, Value::String(hidden), base) if hidden == REDACTED => {
-            if edited == REDACTED {
-                *edited = base.clone();
-            }
+        (edited, Value::String(hidden), base) if hidden == REDACTED && edited == REDACTED => {
+            *edited = base.clone();
         }
         (Value::Object(edited), Value::Object(shown), Value::Object(base)) => {
             for (name, value) in edited {
