@@ -27,7 +27,6 @@ pub mod plan;
 mod pod;
 mod reference;
 mod report;
-mod restore;
 mod scalar;
 mod schema;
 mod selector;
@@ -38,7 +37,6 @@ mod tree;
 pub use cross::POD_SUBNET;
 pub use documents::{Document, DocumentKey, Documents, YamlError};
 pub use effective::{REDACTED, effective, redact};
-pub use restore::{RestoreError, restore};
 pub use error::{ConfigError, ConfigErrors};
 pub use kinds::{
     Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
