@@ -240,7 +240,8 @@ mod tests {
         write_esp(&Host, &selector, &mut file, FIRST_PARTITION_BYTES, &path).unwrap();
         let entry = flash::seed::Entry::Image("large.tar".into());
         let archive = flash::seed::pack(&[(entry, (0..50u8).cycle().take(50_000_000).collect())]).unwrap();
-        flash::seed::place(&mut flash::Device::open_file(&path, 0).unwrap(), &archive).unwrap();
+        let mut device = flash::Device::open_file(&path, 0).unwrap();
+        flash::seed::place(&mut device, &mut archive.as_slice(), archive.len() as u64).unwrap();
         let volume = format!("{}@@{FIRST_PARTITION_BYTES}", path.display());
         for (name, content) in [(SELECTOR_PATH, &vec![0xc3; 300_000]), ("::/CAIRN/SEED.TAR", &archive)] {
             let output = tools::run(&Host, "mtype", &arguments!["-i", &volume, name]).unwrap();

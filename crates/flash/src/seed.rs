@@ -145,8 +145,8 @@ pub fn locate(mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>) -> Result<
         .ok_or(SeedError::NoPlace)
 }
 
-/// Writes an archive into the ESP of a flashed disk and reads it back.
-pub fn place(medium: &mut dyn Medium, archive: &[u8]) -> Result<(), SeedError> {
+/// Writes an archive of this size into the ESP of a flashed disk and reads it back.
+pub fn place(medium: &mut dyn Medium, archive: &mut dyn Read, size_bytes: u64) -> Result<(), SeedError> {
     let seed = locate(|offset, data| {
         let mut done = 0;
         data.chunks_mut(CHUNK_BYTES).try_for_each(|chunk| {
@@ -155,13 +155,12 @@ pub fn place(medium: &mut dyn Medium, archive: &[u8]) -> Result<(), SeedError> {
             medium.read(at, chunk)
         })
     })?;
-    let needed = archive.len() as u64;
-    if needed > seed.end - seed.start {
-        return Err(SeedError::TooLarge { needed });
+    if size_bytes > seed.end - seed.start {
+        return Err(SeedError::TooLarge { needed: size_bytes });
     }
     let base = FIRST_PARTITION_BYTES + seed.start;
-    let mut window = Window { medium, base, size_bytes: needed };
-    let written = write(&mut &*archive, &mut window, &mut |_| {}).map_err(SeedError::Place)?;
+    let mut window = Window { medium, base, size_bytes };
+    let written = write(archive, &mut window, &mut |_| {}).map_err(SeedError::Place)?;
     verify(&written, &mut window, &mut |_| {}).map_err(SeedError::Place)?;
     commit(&written, &mut window).map_err(SeedError::Place)
 }

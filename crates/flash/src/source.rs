@@ -30,6 +30,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// Opens a packed image with anything behind it, as on a partition.
+    pub fn open_embedded(file: File) -> Result<Self, SourceError> {
+        let decoder = Decoder::new(file).map_err(SourceError::Unpack)?.single_frame();
+        Self::with_decoder(decoder, None)
+    }
+
     /// Opens an image from the file's first byte on, whatever it is called.
     pub fn open(mut file: File) -> Result<Self, SourceError> {
         let mut header = Vec::new();
@@ -40,15 +46,13 @@ impl Image {
             return Ok(Self { reader: Box::new(file), size_bytes: Some(size_bytes) });
         }
         let size_bytes = zstd::zstd_safe::get_frame_content_size(&header).ok().flatten();
-        Self::unpack(BufReader::new(file), size_bytes)
+        Self::with_decoder(Decoder::new(file).map_err(SourceError::Unpack)?, size_bytes)
     }
 
-    /// Unpacks a stream of zstd.
-    pub fn unpack(
-        packed: impl io::BufRead + Send + 'static,
+    fn with_decoder(
+        mut decoder: Decoder<'static, BufReader<File>>,
         size_bytes: Option<u64>,
     ) -> Result<Self, SourceError> {
-        let mut decoder = Decoder::with_buffer(packed).map_err(SourceError::Unpack)?;
         decoder.window_log_max(WINDOW_LOG_MAX).map_err(SourceError::Unpack)?;
         Ok(Self { reader: Box::new(decoder), size_bytes })
     }
@@ -93,6 +97,10 @@ mod tests {
             image.read_to_end(&mut read).unwrap();
             assert!(read == content);
         }
+        let mut partition = Image::open_embedded(file(&[&packed[..], &[0; 5000]].concat())).unwrap();
+        let mut read = Vec::new();
+        partition.read_to_end(&mut read).unwrap();
+        assert!(read == content, "what lies behind a packed image is taken for a part of it");
         let mut cut = Image::open(file(&packed[..packed.len() / 2])).unwrap();
         assert!(cut.read_to_end(&mut Vec::new()).is_err(), "a cut archive reads to its end");
     }

@@ -99,6 +99,7 @@ pub fn write(
     report: &mut dyn FnMut(u64),
 ) -> Result<Written, FlashError> {
     let mut buffer = Buffer::new(CHUNK_BYTES);
+    blank(medium)?;
     let mut written = Written { size_bytes: 0, chunks: Vec::new(), head: Buffer::new(0) };
     loop {
         let offset_bytes = written.size_bytes;
@@ -127,7 +128,8 @@ pub fn write(
     if written.chunks.is_empty() {
         return Err(FlashError::Empty);
     }
-    clear_tail(medium, &mut written)?;
+    let (offset_bytes, length) = tail(medium, written.size_bytes);
+    written.chunks.push(Chunk { offset_bytes, length, sha256: sha256(&vec![0; length]) });
     medium.flush().map_err(FlashError::Flush)?;
     Ok(written)
 }
@@ -180,16 +182,24 @@ fn put(medium: &mut dyn Medium, offset_bytes: u64, data: &[u8]) -> io::Result<()
     }
 }
 
-fn clear_tail(medium: &mut dyn Medium, written: &mut Written) -> Result<(), FlashError> {
-    let end = medium.size_bytes() - medium.size_bytes() % SECTOR_BYTES;
-    let offset_bytes = written.size_bytes.max(end.saturating_sub(TAIL_BYTES).next_multiple_of(SECTOR_BYTES));
-    let length = usize::try_from(end.saturating_sub(offset_bytes)).unwrap_or_default();
-    if length == 0 {
-        return Ok(());
+/// Zeros both ends: whatever partition table or volume was there is gone before anything else is written.
+fn blank(medium: &mut dyn Medium) -> Result<(), FlashError> {
+    let first = (0, usize::try_from(end(medium)).unwrap_or(usize::MAX).min(CHUNK_BYTES));
+    for (offset_bytes, length) in [first, tail(medium, 0)] {
+        medium.zero(offset_bytes, length).map_err(|source| FlashError::Write { offset_bytes, source })?;
     }
-    medium.zero(offset_bytes, length).map_err(|source| FlashError::Write { offset_bytes, source })?;
-    written.chunks.push(Chunk { offset_bytes, length, sha256: sha256(&vec![0; length]) });
-    Ok(())
+    medium.flush().map_err(FlashError::Flush)
+}
+
+/// Offset and length of what is cleared at the end, as far as it lies behind `behind`.
+fn tail(medium: &dyn Medium, behind: u64) -> (u64, usize) {
+    let offset_bytes = behind.max(end(medium).saturating_sub(TAIL_BYTES));
+    (offset_bytes, usize::try_from(end(medium).saturating_sub(offset_bytes)).unwrap_or_default())
+}
+
+/// Where the last whole sector ends.
+fn end(medium: &dyn Medium) -> u64 {
+    medium.size_bytes() - medium.size_bytes() % SECTOR_BYTES
 }
 
 /// Reads until the buffer is full or the image ends.

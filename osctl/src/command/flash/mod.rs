@@ -89,8 +89,9 @@ fn put(target: &Target, mut image: Image, archive: Option<&[u8]>) -> Result<u64,
     let mut meter = Meter::new("reading back", Some(written.size_bytes));
     flash::verify(&written, &mut device, &mut |done| meter.show(done)).map_err(|error| failed(&error))?;
     drop(meter);
-    if let Some(archive) = archive {
-        flash::seed::place(&mut device, archive).map_err(|error| seed::failure(&error))?;
+    if let Some(mut archive) = archive {
+        let size_bytes = archive.len() as u64;
+        flash::seed::place(&mut device, &mut archive, size_bytes).map_err(|error| seed::failure(&error))?;
     }
     flash::commit(&written, &mut device).map_err(|error| failed(&error))?;
     Ok(written.size_bytes)
