@@ -1,5 +1,6 @@
 //! What services and pods mean for the node's health. Pure.
 
+use config::StaticPod;
 use resource::spec::{Pod, Service};
 
 use crate::health::Status;
@@ -103,18 +104,15 @@ pub fn waiting(missing: &[String]) -> Verdict {
     )
 }
 
-/// Configured pods, as (namespace, name), that are not among `pods`. The kubelet appends the node's name.
-pub fn missing<'a>(
-    configured: impl Iterator<Item = (&'a str, &'a str)>,
-    hostname: &str,
-    pods: &[Pod],
-) -> Vec<String> {
-    let hostname = hostname.to_lowercase();
-    let absent = configured.filter(|(namespace, name)| {
-        let full = format!("{name}-{hostname}");
-        pods.iter().all(|pod| pod.namespace != *namespace || pod.name != full)
-    });
-    absent.map(|(namespace, name)| format!("{namespace}/{name}")).collect()
+/// Configured pods that the kubelet does not have as they are configured.
+pub fn missing(configured: &[StaticPod], has: impl Fn(&StaticPod) -> bool) -> Vec<String> {
+    let absent = configured.iter().filter(|pod| !has(pod));
+    absent.map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect()
+}
+
+/// A static pod's name as the kubelet reports it: it appends the node's.
+pub fn full_name(pod: &StaticPod, hostname: &str) -> String {
+    format!("{}-{}", pod.name, hostname.to_lowercase())
 }
 
 /// Name under which a pod is published.
@@ -212,8 +210,17 @@ mod tests {
     #[test]
     fn a_rejected_manifest_is_noticed() {
         let present = [pod("web-node-1", "Running", true, "")];
-        let configured = [("default", "web"), ("default", "db"), ("other", "web")];
-        assert_eq!(missing(configured.into_iter(), "Node-1", &present), ["default/db", "other/web"]);
+        let configured =
+            [("default", "web"), ("default", "db"), ("other", "web")].map(|(namespace, name)| StaticPod {
+                namespace: namespace.into(),
+                name: name.into(),
+                manifest: serde_json::Value::Null,
+            });
+        let has = |pod: &StaticPod| {
+            let name = full_name(pod, "Node-1");
+            present.iter().any(|other| other.namespace == pod.namespace && other.name == name)
+        };
+        assert_eq!(missing(&configured, has), ["default/db", "other/web"]);
         let names: Vec<String> = (0..5).map(|n| format!("default/{n}")).collect();
         let verdict = pods(&present, &names);
         assert_eq!(verdict.reason, "PodRejected");

@@ -7,9 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use config::StaticPod;
+use serde_json::{Map, Value};
 
 use super::files;
+
+/// Annotation by which a pod that the kubelet reports is told from the one that it was before a change.
+pub const REVISION: &str = "cairn.dev/revision";
 
 /// Why the manifests are not as configured.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +68,37 @@ pub fn write(folder: &Path, pods: &[StaticPod]) -> Result<(), ManifestError> {
     Ok(())
 }
 
+/// Tells manifests of a pod from each other.
+pub fn revision(pod: &StaticPod) -> String {
+    hex::encode(digest(&SHA256, pod.manifest.to_string().as_bytes()))
+}
+
+/// The manifest with its revision; null stands for what was left out.
+fn annotated(pod: &StaticPod) -> Value {
+    let mut manifest = pod.manifest.clone();
+    let metadata = manifest.get_mut("metadata").and_then(Value::as_object_mut);
+    if let Some(metadata) = metadata {
+        let annotations = metadata.entry("annotations").or_insert(Value::Null);
+        if annotations.is_null() {
+            *annotations = Map::new().into();
+        }
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(REVISION.to_owned(), revision(pod).into());
+        }
+    }
+    manifest
+}
+
 /// File names and contents. '_' is in no Kubernetes name, so two pods never share a file.
 fn wanted(pods: &[StaticPod]) -> BTreeMap<OsString, String> {
     pods.iter()
-        .map(|pod| (format!("{}_{}.json", pod.namespace, pod.name).into(), pod.manifest.to_string()))
+        .map(|pod| (format!("{}_{}.json", pod.namespace, pod.name).into(), annotated(pod).to_string()))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -99,7 +125,9 @@ mod tests {
         write(folder.path(), &[pod("a"), pod("b")]).unwrap();
         assert_eq!(names(folder.path()), ["default_a.json", "default_b.json"]);
         let text = fs::read_to_string(folder.path().join("default_a.json")).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["metadata"]["name"], "a");
+        let manifest = serde_json::from_str::<Value>(&text).unwrap();
+        assert_eq!(manifest["metadata"]["name"], "a");
+        assert_eq!(manifest["metadata"]["annotations"][REVISION], revision(&pod("a")));
 
         fs::write(folder.path().join(".default_a.json"), "left by a crash").unwrap();
         write(folder.path(), &[pod("b"), pod("c")]).unwrap();

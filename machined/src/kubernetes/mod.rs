@@ -97,13 +97,17 @@ async fn follow(
     mut images_tried: watch::Receiver<bool>,
     given: &watch::Sender<Option<Instant>>,
 ) {
+    let mut former: Option<Arc<NodeConfig>> = None;
     loop {
         let config = follower.current();
         if let Err(error) = prepare(context, &config).await {
             context.health.set(services::KUBELET, Status::Unhealthy, "NotRendered", error);
         }
-        if *images_tried.borrow_and_update() {
-            give_pods(context, &config, given).await;
+        let is_given = |former: &Arc<NodeConfig>| {
+            former.static_pods == config.static_pods && former.hostname == config.hostname
+        };
+        if *images_tried.borrow_and_update() && !former.as_ref().is_some_and(is_given) {
+            former = give_pods(context, &config, given).await.then(|| Arc::clone(&config));
         }
         follower.settle(&config);
         tokio::select! {
@@ -145,7 +149,8 @@ async fn import(context: &Context) -> bool {
     again
 }
 
-async fn give_pods(context: &Context, config: &NodeConfig, given: &watch::Sender<Option<Instant>>) {
+/// Gives the kubelet its pods; returns whether it has them.
+async fn give_pods(context: &Context, config: &NodeConfig, given: &watch::Sender<Option<Instant>>) -> bool {
     let pods = config.static_pods.clone();
     let written =
         tokio::task::spawn_blocking(move || manifests::write(Path::new(path::MANIFESTS), &pods)).await;
@@ -153,10 +158,11 @@ async fn give_pods(context: &Context, config: &NodeConfig, given: &watch::Sender
         Ok(Ok(())) => {
             context.health.set("pods", Status::Progressing, "PodsPending", "waiting for the kubelet");
             given.send_replace(Some(Instant::now()));
-            return;
+            return true;
         }
         Ok(Err(error)) => error_chain(&error),
         Err(error) => error_chain(&error),
     };
     context.health.set("pods", Status::Unhealthy, "ManifestsNotWritten", error);
+    false
 }

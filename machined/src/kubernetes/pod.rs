@@ -4,17 +4,28 @@ use std::collections::HashMap;
 
 use resource::spec::{Container, Pod};
 
-use super::rpc::{
-    core,
-    pods::{EventType, WatchPodsEvent},
+use super::{
+    manifests::REVISION,
+    rpc::{
+        core,
+        pods::{EventType, WatchPodsEvent},
+    },
 };
 
 /// What the kubelet reported since the watch began.
 #[derive(Debug, Default)]
 pub struct Pods {
-    by_uid: HashMap<String, (u64, Pod)>,
+    by_uid: HashMap<String, Known>,
     arrivals: u64,
     complete: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    arrival: u64,
+    /// Of its manifest.
+    revision: String,
+    pod: Pod,
 }
 
 impl Pods {
@@ -24,10 +35,13 @@ impl Pods {
         match event.r#type() {
             EventType::InitialSyncComplete => self.complete = true,
             EventType::Added | EventType::Modified => {
-                let pod = describe(<core::Pod as prost::Message>::decode(event.pod.as_slice())?);
+                let pod = <core::Pod as prost::Message>::decode(event.pod.as_slice())?;
+                let annotations = pod.metadata.as_ref().map(|metadata| &metadata.annotations);
+                let revision = annotations.and_then(|all| all.get(REVISION)).cloned().unwrap_or_default();
+                let pod = describe(pod);
                 self.arrivals += 1;
-                let arrival = self.by_uid.get(&pod.uid).map_or(self.arrivals, |(arrival, _)| *arrival);
-                self.by_uid.insert(pod.uid.clone(), (arrival, pod));
+                let arrival = self.by_uid.get(&pod.uid).map_or(self.arrivals, |known| known.arrival);
+                self.by_uid.insert(pod.uid.clone(), Known { arrival, revision, pod });
             }
             EventType::Deleted => {
                 let pod = <core::Pod as prost::Message>::decode(event.pod.as_slice())?;
@@ -40,9 +54,16 @@ impl Pods {
 
     /// The pods in order of their arrival: of two with one name, of which one ends, the later is the last.
     pub fn all(&self) -> Vec<Pod> {
-        let mut pods: Vec<&(u64, Pod)> = self.by_uid.values().collect();
-        pods.sort_by_key(|(arrival, _)| *arrival);
-        pods.into_iter().map(|(_, pod)| pod.clone()).collect()
+        let mut pods: Vec<&Known> = self.by_uid.values().collect();
+        pods.sort_by_key(|known| known.arrival);
+        pods.into_iter().map(|known| known.pod.clone()).collect()
+    }
+
+    /// Whether the kubelet has this revision of a pod under this full name.
+    pub fn has(&self, namespace: &str, name: &str, revision: &str) -> bool {
+        self.by_uid.values().any(|known| {
+            known.revision == revision && known.pod.namespace == namespace && known.pod.name == name
+        })
     }
 }
 
@@ -137,7 +158,12 @@ mod tests {
     }
 
     fn pod(name: &str, uid: &str, containers: Vec<core::ContainerStatus>) -> core::Pod {
-        let metadata = core::ObjectMeta { name: name.into(), namespace: "default".into(), uid: uid.into() };
+        let metadata = core::ObjectMeta {
+            name: name.into(),
+            namespace: "default".into(),
+            uid: uid.into(),
+            annotations: [(REVISION.to_owned(), "r1".to_owned())].into(),
+        };
         let status = core::PodStatus { container_statuses: containers, ..Default::default() };
         core::Pod { metadata: Some(metadata), status: Some(status) }
     }
@@ -156,6 +182,16 @@ mod tests {
         pods.apply(&event(EventType::Deleted, &pod("a", "1", vec![]))).unwrap();
         assert!(pods.all().is_empty());
         assert!(pods.apply(&WatchPodsEvent { r#type: 1, pod: vec![0xff] }).is_err());
+    }
+
+    #[test]
+    fn a_revision_is_told_from_the_one_before_it() {
+        let mut pods = Pods::default();
+        pods.apply(&event(EventType::Added, &pod("a", "1", vec![]))).unwrap();
+        assert!(pods.has("default", "a", "r1"));
+        for (namespace, name, revision) in [("default", "a", "r2"), ("default", "b", "r1"), ("x", "a", "r1")] {
+            assert!(!pods.has(namespace, name, revision));
+        }
     }
 
     #[test]

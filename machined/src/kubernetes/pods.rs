@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 use tonic::{Status as RpcStatus, Streaming, transport::Endpoint};
 
 use super::{
-    condition,
+    condition, manifests,
     pod::Pods,
     rpc::pods::{WatchPodsEvent, WatchPodsRequest, pods_client::PodsClient},
 };
@@ -90,12 +90,14 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-fn judge(context: &Context, pods: &Pods, given: Option<Instant>) {
-    let pods = pods.all();
+fn judge(context: &Context, known: &Pods, given: Option<Instant>) {
+    let pods = known.all();
     let overdue = given.is_some_and(|given| given.elapsed() >= ACCEPTANCE);
     let config = Arc::clone(&context.config.borrow());
-    let configured = config.static_pods.iter().map(|pod| (pod.namespace.as_str(), pod.name.as_str()));
-    let missing = condition::missing(configured, &context.node.hostname(&config), &pods);
+    let hostname = context.node.hostname(&config);
+    let missing = condition::missing(&config.static_pods, |pod| {
+        known.has(&pod.namespace, &condition::full_name(pod, &hostname), &manifests::revision(pod))
+    });
     let verdict = match (missing.is_empty(), overdue) {
         (false, false) => condition::waiting(&missing),
         (false, true) | (true, _) => condition::pods(&pods, &missing),
