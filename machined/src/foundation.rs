@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bootstate::{Slot, SlotState};
+use bootstate::{BootFlags, Recording, Slot, SlotState};
 use layout::path;
 
 use crate::{
@@ -79,7 +79,7 @@ pub fn lay(release: &Release) -> Result<Foundation, FoundationError> {
     let disk = storage::find_system_disk().map_err(FoundationError::Storage)?;
     let mut boot_state = BootState::open(&disk).map_err(FoundationError::Storage)?;
     if let Some(id) = storage::efi_disk_id().map_err(FoundationError::Storage)? {
-        boot_state.verify_disk_id(id).map_err(FoundationError::Storage)?;
+        boot_state.verify_disk_id(id, recording()).map_err(FoundationError::Storage)?;
     }
     storage::bring_up_state(&disk, boot_state.is_provisioned()).map_err(FoundationError::Storage)?;
     let state = Path::new(path::STATE);
@@ -161,6 +161,14 @@ fn choose(
         tracing::error!(error = error_chain(&error), "what the node trusts is not kept");
     }
     Ok(chosen)
+}
+
+/// Whether the selector could write to the disk that it started from.
+fn recording() -> Recording {
+    match storage::boot_report() {
+        Ok(Some(report)) if report.flags.contains(BootFlags::UNRECORDED) => Recording::Impossible,
+        Ok(_) | Err(_) => Recording::Possible,
+    }
 }
 
 /// The slot that runs, and whether it is on trial itself. Without a word of the selector it is the active one.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bootstate::{Copies, DiskId, Medium, RECORD_BYTES, Record, Sha256, commit, load};
+use bootstate::{Copies, DiskId, Medium, RECORD_BYTES, Record, Recording, Sha256, commit, load};
 
 use super::{StorageError, SystemDisk};
 
@@ -47,10 +47,12 @@ impl BootState {
         self.change(Record::forget_provisioning)
     }
 
-    /// Whether this is the disk that the selector started from. A disk without an id has none to compare yet.
-    pub fn verify_disk_id(&self, efi: [u8; 16]) -> Result<(), StorageError> {
+    /// Whether this is the disk that the selector started from. It gives a disk an id before it starts from it, unless
+    /// it cannot record anything; so a disk without one is another disk, such as a fresh clone.
+    pub fn verify_disk_id(&self, efi: [u8; 16], recording: Recording) -> Result<(), StorageError> {
         let id = self.record().ok_or(StorageError::BootRecordDamaged)?.disk_id();
-        if id.is_unset() || id == DiskId(efi) { Ok(()) } else { Err(StorageError::OtherDisk) }
+        let is_unrecorded = id.is_unset() && recording == Recording::Impossible;
+        if is_unrecorded || id == DiskId(efi) { Ok(()) } else { Err(StorageError::OtherDisk) }
     }
 
     /// Reads anew before it writes, all under the lock: PID 1's helper may have written since.
@@ -169,14 +171,27 @@ mod tests {
         let mut state = BootState::at(path).unwrap();
         assert!(state.record().is_none() && state.is_provisioned());
         assert!(matches!(state.set_provisioned([5; 32]), Err(StorageError::BootRecordDamaged)));
-        assert!(matches!(state.verify_disk_id([9; 16]), Err(StorageError::BootRecordDamaged)));
+        let verified = state.verify_disk_id([9; 16], Recording::Possible);
+        assert!(matches!(verified, Err(StorageError::BootRecordDamaged)));
     }
 
     #[test]
     fn another_disk_is_told_by_its_id() {
         let scratch = Scratch::new("disk-id");
-        let state = BootState::at(partition(&scratch).0).unwrap();
-        state.verify_disk_id([9; 16]).unwrap();
-        assert!(matches!(state.verify_disk_id([8; 16]), Err(StorageError::OtherDisk)));
+        let (path, file) = partition(&scratch);
+        let state = BootState::at(path.clone()).unwrap();
+        for recording in [Recording::Possible, Recording::Impossible] {
+            state.verify_disk_id([9; 16], recording).unwrap();
+            assert!(matches!(state.verify_disk_id([8; 16], recording), Err(StorageError::OtherDisk)));
+        }
+        let mut fresh = state.record().unwrap().clone();
+        fresh.set_disk_id(DiskId([0; 16]));
+        for copy in CopyIndex::ALL {
+            file.write_all_at(&fresh.encode(), copy.offset_bytes()).unwrap();
+        }
+        let state = BootState::at(path).unwrap();
+        assert!(state.record().unwrap().disk_id().is_unset());
+        state.verify_disk_id([8; 16], Recording::Impossible).unwrap();
+        assert!(matches!(state.verify_disk_id([8; 16], Recording::Possible), Err(StorageError::OtherDisk)));
     }
 }
