@@ -30,6 +30,7 @@ mod report;
 mod scalar;
 mod schema;
 mod selector;
+mod selector;
 mod source;
 mod table;
 mod tree;
@@ -45,4 +46,5 @@ pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecke
 pub use pod::{PodError, StaticPod};
 pub use reference::reference;
 pub use schema::json_schema;
+pub use selector::DiskFacts;
 pub use selector::DiskFacts;
