@@ -30,7 +30,6 @@ mod report;
 mod scalar;
 mod schema;
 mod selector;
-mod selector;
 mod source;
 mod table;
 mod tree;
@@ -46,5 +45,4 @@ pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecke
 pub use pod::{PodError, StaticPod};
 pub use reference::reference;
 pub use schema::json_schema;
-pub use selector::DiskFacts;
 pub use selector::DiskFacts;
