@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 14] = [
+pub const CONDITIONS: [&str; 15] = [
     "configuration",
     "containerd",
     "disks",
@@ -14,6 +14,7 @@ pub const CONDITIONS: [&str; 14] = [
     "kubelet",
     "network",
     "pods",
+    "resolver",
     "services",
     "space",
     "storage",

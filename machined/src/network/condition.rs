@@ -10,15 +10,33 @@ const UNANSWERED_S: u64 = 4;
 /// What the judgement rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// The uplink; `None` when there is no physical link.
-    pub uplink: Option<Uplink>,
+    /// Links that are to have addresses.
+    pub links: Vec<Link>,
+    /// Links that the configuration names and that do not exist.
+    pub missing: Vec<String>,
+    /// Links that could be named.
+    pub candidates: Vec<String>,
     /// The node has just started, so links may still negotiate.
     pub starting: bool,
     /// What the kernel refused.
     pub failure: Option<String>,
 }
 
-/// The link that is asked for a lease.
+/// A link that is to have addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// From a server.
+    Dhcp(Uplink),
+    /// From the configuration.
+    Static {
+        /// Its name.
+        name: String,
+        /// Whether it has carrier.
+        carrier: bool,
+    },
+}
+
+/// A link that is asked for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     /// Its name.
@@ -38,31 +56,70 @@ pub struct Uplink {
 /// Status, stable reason, message.
 pub type Judgement = (Status, &'static str, String);
 
-/// Judges the network.
+/// Judges the network: as its worst link stands.
 pub fn judge(view: &View) -> Judgement {
     let waits_or = if view.starting { Status::Progressing } else { Status::Unhealthy };
-    let Some(uplink) = &view.uplink else {
+    if !view.missing.is_empty() {
+        return (waits_or, "LinkMissing", missing(view));
+    }
+    let judged = view.links.iter().map(|link| judge_link(link, waits_or));
+    let Some(worst) = judged.reduce(worse) else {
         return (
             waits_or,
             "NoLink",
             "no Ethernet link found: its driver may be missing, see `osctl dmesg`".into(),
         );
     };
-    let name = &uplink.name;
-    if !uplink.carrier {
-        let kept = if uplink.leased { "; the last lease stays in use" } else { "" };
+    match &view.failure {
+        Some(failure) if worst.0 == Status::Healthy => {
+            let message = format!("{failure}; tried again until it succeeds, see `osctl dmesg`");
+            (Status::Unhealthy, "NotConfigured", message)
+        }
+        Some(_) | None => worst,
+    }
+}
+
+fn missing(view: &View) -> String {
+    let exist = match view.candidates.as_slice() {
+        [] => "no Ethernet link exists".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    format!("no link is called {}; {exist}", view.missing.join(", "))
+}
+
+/// The first of the worst.
+fn worse(one: Judgement, other: Judgement) -> Judgement {
+    let rank = |judgement: &Judgement| match judgement.0 {
+        Status::Healthy => 0,
+        Status::Progressing => 1,
+        Status::Unhealthy => 2,
+    };
+    if rank(&other) > rank(&one) { other } else { one }
+}
+
+fn judge_link(link: &Link, waits_or: Status) -> Judgement {
+    let (name, carrier, kept) = match link {
+        Link::Dhcp(uplink) if uplink.leased => {
+            (&uplink.name, uplink.carrier, "; the last lease stays in use")
+        }
+        Link::Dhcp(uplink) => (&uplink.name, uplink.carrier, ""),
+        Link::Static { name, carrier } => (name, *carrier, ""),
+    };
+    if !carrier {
         return (waits_or, "NoCarrier", format!("{name} has no carrier{kept}: check cable and switch port"));
     }
+    match link {
+        Link::Dhcp(uplink) => judge_uplink(uplink),
+        Link::Static { .. } => (Status::Healthy, "Static", String::new()),
+    }
+}
+
+fn judge_uplink(uplink: &Uplink) -> Judgement {
+    let name = &uplink.name;
     let waited_s = uplink.asking_s.unwrap_or(0);
     let rejected = uplink.rejected.map_or(String::new(), |error| format!(" (one was rejected: {error})"));
     match uplink.state {
-        State::Bound | State::Renewing => match &view.failure {
-            None => (Status::Healthy, "Bound", String::new()),
-            Some(failure) => {
-                let message = format!("{failure}; tried again until it succeeds, see `osctl dmesg`");
-                (Status::Unhealthy, "NotConfigured", message)
-            }
-        },
+        State::Bound | State::Renewing => (Status::Healthy, "Bound", String::new()),
         State::Rebinding | State::Rebooting | State::InitReboot if uplink.leased => {
             let message = format!(
                 "no DHCP server confirmed the lease for {waited_s} s on {name}{rejected}; it stays in use until it ends"
@@ -97,8 +154,42 @@ mod tests {
     }
 
     fn reason(uplink: Option<Uplink>, starting: bool) -> (Status, &'static str) {
-        let (status, reason, _) = judge(&View { uplink, starting, failure: None });
+        let (status, reason, _) = judge(&View { starting, ..view(uplink.map(Link::Dhcp)) });
         (status, reason)
+    }
+
+    fn view(links: impl IntoIterator<Item = Link>) -> View {
+        let links = links.into_iter().collect();
+        View { links, missing: vec![], candidates: vec![], starting: false, failure: None }
+    }
+
+    fn fixed(carrier: bool) -> Link {
+        Link::Static { name: "eth1".into(), carrier }
+    }
+
+    #[test]
+    fn the_worst_link_counts() {
+        let bound = || Link::Dhcp(uplink(State::Bound));
+        let waits = || Link::Dhcp(Uplink { asking_s: Some(0), ..uplink(State::Selecting) });
+        for (links, expected) in [
+            (vec![fixed(true)], "Static"),
+            (vec![bound(), fixed(true)], "Bound"),
+            (vec![fixed(true), waits()], "WaitingForLease"),
+            (vec![waits(), fixed(false), bound()], "NoCarrier"),
+        ] {
+            assert_eq!(judge(&view(links)).1, expected);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_missing_is_named_with_those_that_exist() {
+        let missing = |candidates: &[&str]| {
+            let candidates = candidates.iter().map(ToString::to_string).collect();
+            judge(&View { missing: vec!["eth7".into()], candidates, ..view([fixed(true)]) })
+        };
+        let expected = "no link is called eth7; there are: eth0, eth1";
+        assert_eq!(missing(&["eth0", "eth1"]), (Status::Unhealthy, "LinkMissing", expected.to_owned()));
+        assert_eq!(missing(&[]).2, "no link is called eth7; no Ethernet link exists");
     }
 
     #[test]
@@ -131,9 +222,8 @@ mod tests {
     #[test]
     fn a_lease_that_is_not_in_force_is_not_health() {
         let view = |state| View {
-            uplink: Some(Uplink { asking_s: Some(9), ..uplink(state) }),
-            starting: false,
             failure: Some("cannot add 192.0.2.7/24 to link 2: refused".into()),
+            ..view([Link::Dhcp(Uplink { asking_s: Some(9), ..uplink(state) })])
         };
         let (status, reason, message) = judge(&view(State::Bound));
         assert_eq!((status, reason), (Status::Unhealthy, "NotConfigured"));
@@ -145,7 +235,7 @@ mod tests {
     fn the_message_says_how_long_and_what_was_wrong() {
         let uplink =
             Uplink { asking_s: Some(28), rejected: Some(ReplyError::LeaseTime), ..uplink(State::Selecting) };
-        let (_, _, message) = judge(&View { uplink: Some(uplink), starting: false, failure: None });
+        let (_, _, message) = judge(&view([Link::Dhcp(uplink)]));
         assert_eq!(
             message,
             "no DHCP server answered for 28 s on eth0 (one was rejected: lease time is missing or shorter than 10 s): \

@@ -6,21 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::NodeConfig;
-use dhcp::Event;
 use tokio::time::sleep;
 
 use super::Environment;
-use super::condition::{View, judge};
+use super::condition::{self, View, judge};
 use super::error::NetworkError;
 use super::execute::execute;
+use super::intent::{Intent, Source, candidates, intent};
 use super::lease_store::LeaseStore;
 use super::monitor::Monitor;
+use super::mtu_store::MtuStore;
 use super::netlink::Netlink;
 use super::observation::{Link, Observation};
-use super::plan::{Current, Desired, Operation, choose_uplink, plan};
+use super::plan::{Desired, Operation, plan, primary};
 use super::publish::publish;
 use super::resolv;
-use super::uplink::{Uplink, boottime_ms};
+use super::uplink::boottime_ms;
+use super::uplinks::Uplinks;
+use crate::health::Status;
 
 /// Links negotiate for up to this long after the start before their silence is a fault.
 const START_MS: u64 = 8_000;
@@ -31,20 +34,33 @@ const RETRY_LAST_MS: u64 = 64_000;
 /// The network controller.
 pub struct Controller {
     environment: Environment,
-    leases: LeaseStore,
-    uplink: Option<Uplink>,
+    config: Arc<NodeConfig>,
+    uplinks: Uplinks,
+    mtus: MtuStore,
+    /// Content of resolv.conf; `None` until it is written.
+    resolv: Option<String>,
     /// The kernel's state or what it should be changed.
     dirty: bool,
+    /// What an earlier run of this process configured has not been looked at.
+    first_look: bool,
     retry: Retry,
     /// While links may still negotiate: until when.
     starting_until_ms: Option<u64>,
-    config: Arc<NodeConfig>,
+    seen: Seen,
+}
+
+/// What the judgement needs of the last look.
+#[derive(Default)]
+struct Seen {
+    fixed: Vec<condition::Link>,
+    missing: Vec<String>,
+    candidates: Vec<String>,
 }
 
 /// What ended the sleep.
 enum Wake {
     Changed(io::Result<()>),
-    Reply(io::Result<Vec<u8>>),
+    Reply(u32, io::Result<Vec<u8>>),
     Timer,
     Configured,
 }
@@ -54,18 +70,21 @@ impl Controller {
     pub fn new(mut environment: Environment) -> Self {
         Self {
             config: environment.config.current(),
-            leases: LeaseStore::new(environment.leases.clone()),
+            uplinks: Uplinks::new(LeaseStore::new(environment.leases.clone())),
+            mtus: MtuStore::load(environment.mtus.clone()),
+            resolv: std::fs::read_to_string(&environment.resolv_conf).ok(),
             environment,
-            uplink: None,
             dirty: true,
+            first_look: true,
             retry: Retry::default(),
             starting_until_ms: Some(boottime_ms().saturating_add(START_MS)),
+            seen: Seen::default(),
         }
     }
 
     /// Runs for ever.
     pub async fn run(mut self) {
-        if !self.environment.resolv_conf.exists() {
+        if self.resolv.is_none() {
             self.write_resolv_conf();
         }
         let mut wait = Retry::default();
@@ -96,7 +115,7 @@ impl Controller {
                     result.map_err(NetworkError::Monitor)?;
                     self.dirty = true;
                 }
-                Wake::Reply(reply) => self.reply(reply),
+                Wake::Reply(link, reply) => self.dirty |= self.uplinks.reply(link, reply),
                 Wake::Timer => self.timer(),
                 Wake::Configured => self.configure(),
             }
@@ -104,15 +123,8 @@ impl Controller {
     }
 
     async fn sleep(&mut self, monitor: &Monitor) -> Wake {
-        let uplink = self.uplink.as_ref();
-        let deadlines = [uplink.and_then(Uplink::timer_ms), self.retry.at_ms, self.starting_until_ms];
+        let deadlines = [self.uplinks.timer_ms(), self.retry.at_ms, self.starting_until_ms];
         let deadline_ms = deadlines.into_iter().flatten().min();
-        let receive = async {
-            match uplink {
-                Some(uplink) => uplink.receive().await,
-                None => std::future::pending().await,
-            }
-        };
         let timer = async {
             match deadline_ms {
                 Some(at_ms) => sleep(Duration::from_millis(at_ms.saturating_sub(boottime_ms()))).await,
@@ -122,7 +134,7 @@ impl Controller {
         tokio::select! {
             biased;
             result = monitor.changed() => Wake::Changed(result),
-            reply = receive => Wake::Reply(reply),
+            (link, reply) = self.uplinks.receive() => Wake::Reply(link, reply),
             () = timer => Wake::Timer,
             () = self.environment.config.changed() => Wake::Configured,
         }
@@ -134,28 +146,13 @@ impl Controller {
         let former = self.hostname();
         self.config = self.environment.config.current();
         if self.hostname() != former {
-            self.uplink = None;
+            self.uplinks.clear();
         }
         self.dirty = true;
     }
 
     fn hostname(&self) -> String {
         self.environment.node.hostname(&self.config)
-    }
-
-    fn reply(&mut self, reply: io::Result<Vec<u8>>) {
-        let Some(uplink) = &mut self.uplink else { return };
-        match reply {
-            Ok(message) => {
-                let changed = uplink.step(Event::Packet(&message), &self.leases);
-                self.lease_may_have_changed(changed);
-            }
-            Err(error) => {
-                // ENETDOWN when the link goes down: the monitor tells the rest.
-                tracing::debug!(link = uplink.name, %error, "DHCP socket failed");
-                uplink.close();
-            }
-        }
     }
 
     fn timer(&mut self) {
@@ -165,35 +162,51 @@ impl Controller {
             self.retry.at_ms = None;
             self.dirty = true;
         }
-        if let Some(uplink) = &mut self.uplink {
-            let changed = uplink.step(Event::Timer, &self.leases);
-            self.lease_may_have_changed(changed);
-        }
-    }
-
-    fn lease_may_have_changed(&mut self, changed: bool) {
-        if changed {
-            self.dirty = true;
-            self.write_resolv_conf();
-        }
-    }
-
-    fn write_resolv_conf(&self) {
-        let lease = self.uplink.as_ref().and_then(Uplink::lease);
-        if let Err(error) = resolv::write(&self.environment.resolv_conf, lease) {
-            tracing::error!(error = &error as &dyn std::error::Error, "resolv.conf is not written");
-        }
+        self.dirty |= self.uplinks.timer();
     }
 
     /// Brings the kernel's state to what it should be, and publishes.
     async fn reconcile(&mut self, netlink: &Netlink) -> Result<(), NetworkError> {
         self.dirty = false;
-        let observed = netlink.observe(&self.environment.sysfs).await?;
-        self.follow(&observed);
-        let desired = self.uplink.as_ref().map_or(Desired::Undecided, Uplink::desired);
+        let mut observed = netlink.observe(&self.environment.sysfs).await?;
+        self.mtus.complete(&mut observed.links);
+        let config = Arc::clone(&self.config);
+        let intent = self.intent(&config, &observed);
+        self.uplinks.follow(&intent, &self.hostname());
+        self.write_resolv_conf();
+        let operations = plan(&observed, &self.uplinks.desired(&intent));
+        let addressed = self.carry_out(netlink, &observed, operations).await;
+        // What fails elsewhere must not hide an address that works.
+        if addressed {
+            self.announce(&self.uplinks.desired(&intent));
+        }
+        let own = *self.environment.address.borrow();
+        publish(&self.environment.store, &observed, &config.interfaces, own);
+        self.seen = look(&intent, &observed);
+        Ok(())
+    }
+
+    fn intent<'a>(&mut self, config: &'a NodeConfig, observed: &'a Observation) -> Intent<'a> {
+        let first_look = std::mem::replace(&mut self.first_look, false);
+        let current = self.uplinks.current(observed, first_look);
+        let had_lease = |link: &Link| link.mac().is_some_and(|mac| self.uplinks.had_lease(mac));
+        intent(&config.interfaces, &observed.links, current, had_lease)
+    }
+
+    /// Makes changes; false when an address is missing afterwards.
+    async fn carry_out(
+        &mut self,
+        netlink: &Netlink,
+        observed: &Observation,
+        operations: Vec<Operation>,
+    ) -> bool {
         let mut failure = None;
         let mut addressed = true;
-        for operation in plan(&observed, desired) {
+        for operation in operations {
+            if let Operation::SetMtu { link, .. } = operation {
+                let link = observed.links.iter().find(|known| known.index == link);
+                link.into_iter().for_each(|link| self.mtus.about_to_change(link));
+            }
             if let Err(error) = execute(netlink, &self.environment.sysfs, &operation).await {
                 // The others may still succeed; the first failure tells.
                 addressed &= !matches!(operation, Operation::AddAddress { .. });
@@ -204,62 +217,67 @@ impl Controller {
             Some(error) => self.retry.failed(&error),
             None => self.retry.succeeded(),
         }
-        // What fails elsewhere must not hide an address that works.
-        if addressed {
-            self.announce();
-        }
-        self.publish(&observed);
-        Ok(())
-    }
-
-    /// Chooses the uplink and tells its client about carrier.
-    fn follow(&mut self, observed: &Observation) {
-        let had_lease = |link: &Link| link.mac().is_some_and(|mac| self.leases.contains(mac));
-        let chosen = choose_uplink(&observed.links, self.current(observed), had_lease);
-        if self.uplink.as_ref().map(|uplink| uplink.link) != chosen.map(|link| link.index) {
-            let held_lease = self.uplink.as_ref().is_some_and(|uplink| uplink.lease().is_some());
-            self.uplink = chosen.and_then(|link| Uplink::new(link, Some(self.hostname()), &self.leases));
-            self.lease_may_have_changed(held_lease);
-        }
-        if let (Some(uplink), Some(link)) = (&mut self.uplink, chosen) {
-            let changed = uplink.observe(link, &self.leases);
-            self.lease_may_have_changed(changed);
-        }
-    }
-
-    /// The uplink so far; after a restart of this process the one that it had before.
-    fn current(&self, observed: &Observation) -> Option<Current> {
-        match &self.uplink {
-            Some(uplink) => Some(Current { link: uplink.link, holds_lease: uplink.lease().is_some() }),
-            None => observed.configured_link().map(|link| Current { link, holds_lease: true }),
-        }
+        addressed
     }
 
     /// The address stays published when a lease ends: whoever bound to it gains nothing from "none".
-    fn announce(&self) {
-        if let Some(lease) = self.uplink.as_ref().and_then(Uplink::lease) {
-            let address = Some(lease.address.into());
-            self.environment.address.send_if_modified(|known| {
-                let changed = *known != address;
-                *known = address;
-                changed
-            });
+    fn announce(&self, desired: &[Desired<'_>]) {
+        let Some(address) = primary(desired).map(Into::into) else { return };
+        self.environment.address.send_if_modified(|known| known.replace(address) != Some(address));
+    }
+
+    /// What is in the file stays while it is not known what should be.
+    fn write_resolv_conf(&mut self) {
+        let resolver = self.config.resolver.as_ref();
+        if resolver.is_none() && self.resolv.is_some() && self.uplinks.undecided() {
+            return;
+        }
+        let text = resolv::render(resolver, self.uplinks.leases());
+        if self.resolv.as_ref() == Some(&text) {
+            return;
+        }
+        match resolv::write(&self.environment.resolv_conf, &text) {
+            Ok(()) => self.resolv = Some(text),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "resolv.conf is not written");
+                self.resolv = None;
+            }
         }
     }
 
-    fn publish(&self, observed: &Observation) {
-        let primary = *self.environment.address.borrow();
-        publish(&self.environment.store, observed, primary);
-    }
-
     fn report(&self) {
+        let health = &self.environment.health;
+        let Seen { fixed, missing, candidates } = &self.seen;
         let view = View {
-            uplink: self.uplink.as_ref().map(Uplink::view),
+            links: self.uplinks.views().map(condition::Link::Dhcp).chain(fixed.iter().cloned()).collect(),
+            missing: missing.clone(),
+            candidates: candidates.clone(),
             starting: self.starting_until_ms.is_some(),
             failure: self.retry.failure(),
         };
         let (status, reason, message) = judge(&view);
-        self.environment.health.set("network", status, reason, message);
+        health.set("network", status, reason, message);
+        let (status, reason, message) = match (&self.resolv, &self.config.resolver) {
+            (None, _) => {
+                (Status::Unhealthy, "NotWritten", "resolv.conf cannot be written, see `osctl logs machined`")
+            }
+            (Some(_), None) => (Status::Healthy, "NotConfigured", ""),
+            (Some(_), Some(_)) => (Status::Healthy, "Configured", ""),
+        };
+        health.set("resolver", status, reason, message);
+    }
+}
+
+fn look(intent: &Intent<'_>, observed: &Observation) -> Seen {
+    let fixed = intent.wanted.iter().filter(|wanted| wanted.source != Source::Dhcp);
+    let fixed = fixed.map(|wanted| condition::Link::Static {
+        name: wanted.link.name.clone(),
+        carrier: wanted.link.carrier,
+    });
+    Seen {
+        fixed: fixed.collect(),
+        missing: intent.missing.iter().map(ToString::to_string).collect(),
+        candidates: candidates(&observed.links).map(|link| link.name.clone()).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Leases on STATE, one file per hardware address, so that a reboot asks for the same address and an offline one
 //! keeps it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,25 +14,21 @@ use crate::storage::replace_file;
 /// Longest file that is read; a lease with the most routes is under 8 KiB.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 
-/// What a file should hold.
-#[derive(Clone, Debug)]
-struct Change {
-    path: PathBuf,
-    lease: Option<StoredLease>,
-}
+/// What files should hold; one for each link that ever asked.
+type Leases = BTreeMap<PathBuf, Option<StoredLease>>;
 
 /// Reads at once, writes in the background: a slow disk must not delay an address.
 pub struct LeaseStore {
     directory: PathBuf,
-    changes: watch::Sender<Option<Change>>,
+    wanted: watch::Sender<Leases>,
 }
 
 impl LeaseStore {
     /// A store in this directory, which need not exist.
     pub fn new(directory: PathBuf) -> Self {
-        let (changes, receiver) = watch::channel(None);
+        let (wanted, receiver) = watch::channel(Leases::new());
         tokio::spawn(write_latest(receiver));
-        Self { directory, changes }
+        Self { directory, wanted }
     }
 
     /// The lease kept for a hardware address.
@@ -57,12 +54,16 @@ impl LeaseStore {
 
     /// Keeps a lease.
     pub fn save(&self, mac: [u8; 6], lease: StoredLease) {
-        self.changes.send_replace(Some(Change { path: self.path(mac), lease: Some(lease) }));
+        self.want(mac, Some(lease));
     }
 
     /// Drops a lease.
     pub fn forget(&self, mac: [u8; 6]) {
-        self.changes.send_replace(Some(Change { path: self.path(mac), lease: None }));
+        self.want(mac, None);
+    }
+
+    fn want(&self, mac: [u8; 6], lease: Option<StoredLease>) {
+        self.wanted.send_modify(|wanted| drop(wanted.insert(self.path(mac), lease)));
     }
 
     fn path(&self, mac: [u8; 6]) -> PathBuf {
@@ -70,26 +71,30 @@ impl LeaseStore {
     }
 }
 
-/// Only the latest change counts: there is one uplink, and each change supersedes the one before.
-async fn write_latest(mut changes: watch::Receiver<Option<Change>>) {
-    while changes.changed().await.is_ok() {
-        let Some(change) = changes.borrow_and_update().clone() else { continue };
-        let path = change.path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&change)).await;
-        if let Ok(Err(reason)) = written {
-            tracing::warn!(path = %path.display(), reason, "the lease is not kept");
+/// Of each file only the latest content counts.
+async fn write_latest(mut wanted: watch::Receiver<Leases>) {
+    let mut written = Leases::new();
+    while wanted.changed().await.is_ok() {
+        let latest = wanted.borrow_and_update().clone();
+        for (path, lease) in latest.iter().filter(|(path, lease)| written.get(*path) != Some(*lease)) {
+            let (file, lease) = (path.clone(), lease.clone());
+            let done = tokio::task::spawn_blocking(move || write(&file, lease.as_ref())).await;
+            if let Ok(Err(reason)) = done {
+                tracing::warn!(path = %path.display(), reason, "the lease is not kept");
+            }
         }
+        written = latest;
     }
 }
 
-fn write(change: &Change) -> Result<(), String> {
-    match &change.lease {
+fn write(path: &Path, lease: Option<&StoredLease>) -> Result<(), String> {
+    match lease {
         Some(lease) => {
             let text = serde_json::to_vec(lease).map_err(|error| error.to_string())?;
-            make_directory(&change.path).map_err(|error| error.to_string())?;
-            replace_file(&change.path, &text, 0o600).map_err(|error| error.to_string())
+            make_directory(path).map_err(|error| error.to_string())?;
+            replace_file(path, &text, 0o600).map_err(|error| error.to_string())
         }
-        None => match fs::remove_file(&change.path) {
+        None => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
             Ok(()) | Err(_) => Ok(()),
         },
@@ -122,20 +127,34 @@ mod tests {
     fn kept_forgotten_and_damaged() {
         let scratch = Scratch::new("leases");
         let directory = scratch.path().join("network/leases");
-        let (changes, _receiver) = watch::channel(None);
-        let store = LeaseStore { directory, changes };
+        let store = LeaseStore { directory, wanted: watch::Sender::default() };
         assert_eq!(store.load(MAC), None);
-        let change = |lease| Change { path: store.path(MAC), lease };
-        write(&change(None)).unwrap();
-        write(&change(Some(stored()))).unwrap();
+        let path = store.path(MAC);
+        write(&path, None).unwrap();
+        write(&path, Some(&stored())).unwrap();
         assert_eq!(store.load(MAC), Some(stored()));
         assert!(store.contains(MAC) && !store.contains([0; 6]));
         fs::write(store.path(MAC), "{\"granted_unix_s\":").unwrap();
         assert_eq!(store.load(MAC), None);
         fs::write(store.path(MAC), vec![b' '; 100_000]).unwrap();
         assert_eq!(store.load(MAC), None);
-        write(&change(None)).unwrap();
+        write(&path, None).unwrap();
         assert!(!store.contains(MAC));
+    }
+
+    #[tokio::test]
+    async fn two_links_do_not_supersede_each_other() {
+        let scratch = Scratch::new("two-leases");
+        let store = LeaseStore::new(scratch.path().to_owned());
+        let other = [2, 0, 0, 0, 0, 2];
+        store.save(MAC, stored());
+        store.save(other, stored());
+        let kept = async {
+            while !(store.contains(MAC) && store.contains(other)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), kept).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-//! The network: links come up, the first with carrier gets a DHCPv4 lease, and all is published.
+//! The network: links come up and get the addresses that the configuration says; without a word of it, the first link
+//! with carrier gets a DHCPv4 lease. All is published.
 //!
 //! `controller.rs` is the loop. It observes (`netlink.rs`, `sysfs.rs`; `monitor.rs` tells when to look again), decides
-//! (`plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplink.rs`). It never touches addresses
+//! (`intent.rs`, `plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplinks.rs`). It never touches addresses
 //! and routes that carry another protocol number than ours, and sleeps until the kernel, a server or a timer calls.
 
 mod condition;
@@ -10,8 +11,10 @@ mod datagram;
 mod dhcp_socket;
 mod error;
 mod execute;
+mod intent;
 mod lease_store;
 mod monitor;
+mod mtu_store;
 mod netlink;
 mod observation;
 mod plan;
@@ -20,6 +23,7 @@ mod raw_socket;
 mod resolv;
 mod sysfs;
 mod uplink;
+mod uplinks;
 
 #[cfg(test)]
 mod namespace_tests;
@@ -46,6 +50,7 @@ struct Environment {
     config: Follower,
     sysfs: Sysfs,
     leases: PathBuf,
+    mtus: PathBuf,
     resolv_conf: PathBuf,
 }
 
@@ -59,6 +64,7 @@ pub async fn run(context: Arc<Context>) {
         config: context.follower("network"),
         sysfs: Sysfs::default(),
         leases: Path::new(layout::path::STATE).join("network/leases"),
+        mtus: Path::new(layout::path::RUN).join("former-mtus.json"),
         resolv_conf: Path::new(layout::path::RUN_ETC).join("resolv.conf"),
     };
     Controller::new(environment).run().await;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::NodeConfig;
+use config::{Interface, NodeConfig, Resolver, Subnet};
 use resource::Spec as _;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use super::controller::Controller;
 use super::sysfs::Sysfs;
 use crate::context::NodeIdentity;
 use crate::follow::{Follower, Settled};
-use crate::health::Health;
+use crate::health::{Health, Status};
 use crate::store::Store;
 use peer::{Dnsmasq, Network};
 
@@ -64,6 +64,8 @@ async fn life(network: &Network) {
     a_restart_of_the_controller_goes_unnoticed(network, &mut node, &mut server).await;
     what_cannot_be_set_hides_no_address(network, &mut node).await;
     an_address_set_by_hand_is_taken_over(network, &mut node).await;
+    a_static_address_takes_over_and_dhcp_comes_back(network, &mut node).await;
+    a_link_that_does_not_exist_is_named(network, &mut node).await;
     server.stop().await;
     let mut other = Dnsmasq::start(network, "198.51.100").await;
     another_network_gives_another_address(network, &mut node).await;
@@ -178,6 +180,57 @@ async fn an_address_set_by_hand_is_taken_over(network: &Network, node: &mut Node
     assert_eq!(node.reason(), "Bound");
 }
 
+async fn a_static_address_takes_over_and_dhcp_comes_back(network: &Network, node: &mut Node) {
+    let before = *node.address.borrow();
+    let mut interface = interface("eth0", "192.0.2.5/24");
+    interface.mtu_bytes = Some(1300);
+    let resolver =
+        Resolver { servers: vec!["192.0.2.9".parse().unwrap()], search: vec!["a.example".to_owned()] };
+    let mut config =
+        NodeConfig { interfaces: vec![interface], resolver: Some(resolver), ..NodeConfig::default() };
+    node.configure(config.clone()).await;
+    assert_eq!(*node.address.borrow(), Some([192, 0, 2, 5].into()));
+    assert_eq!((node.reason(), node.condition("resolver")), ("Static", "Configured"));
+    assert_eq!(node.resolv_conf(), "nameserver 192.0.2.9\nsearch a.example\n");
+    let addresses = network.node(&["-4", "addr", "show", "dev", "eth0"]);
+    assert!(addresses.contains("192.0.2.5/24") && addresses.contains("mtu 1300"), "{addresses}");
+    assert!(!addresses.contains(&format!("{}/", before.unwrap())), "the lease is gone: {addresses}");
+    let default = network.node(&["route", "show", "default"]);
+    assert_eq!(default.trim(), "default via 192.0.2.1 dev eth0 proto 202 src 192.0.2.5 metric 1024");
+    assert_eq!(network.node(&["route", "show", "203.0.113.0/24"]), "", "the server's route is gone");
+    assert_eq!(node.until_resource("eth0/192.0.2.5/24").await.source, "static");
+    network.node_pings("192.0.2.1");
+
+    // A new process finds what it needs; then the MTU is what it was before all.
+    node.stop().await;
+    node.restart();
+    node.until_address(|address| address.octets() == [192, 0, 2, 5]).await;
+    config.interfaces[0].mtu_bytes = None;
+    node.configure(config).await;
+    assert!(network.node(&["link", "show", "dev", "eth0"]).contains("mtu 1500"));
+
+    node.configure(NodeConfig::default()).await;
+    node.until_address(|address| Some(IpAddr::V4(address)) == before).await;
+    assert_eq!((node.reason(), node.condition("resolver")), ("Bound", "NotConfigured"));
+    assert_eq!(node.resolv_conf(), "nameserver 192.0.2.53\nsearch site.example\n");
+    let addresses = network.node(&["-4", "addr", "show", "dev", "eth0"]);
+    assert!(!addresses.contains("192.0.2.5/") && addresses.contains("mtu 1400"), "{addresses}");
+    assert!(network.node(&["route", "show", "203.0.113.0/24"]).contains("via 192.0.2.9"));
+}
+
+async fn a_link_that_does_not_exist_is_named(network: &Network, node: &mut Node) {
+    let before = *node.address.borrow();
+    let interfaces = vec![interface("eth7", "192.0.2.5/24")];
+    node.configure(NodeConfig { interfaces, ..NodeConfig::default() }).await;
+    let missing = node.health.snapshot().into_iter().find(|(name, _)| *name == "network").unwrap().1;
+    assert_eq!((missing.status, missing.reason), (Status::Unhealthy, "LinkMissing"));
+    assert_eq!(missing.message, "no link is called eth7; there are: eth0");
+    assert!(!network.node(&["addr", "show", "dev", "eth0"]).contains("proto 0xca"));
+    node.configure(NodeConfig::default()).await;
+    node.until_address(|address| Some(IpAddr::V4(address)) == before).await;
+    network.node_until(&["route", "show", "default"], |text| text.contains("proto 202")).await;
+}
+
 async fn another_network_gives_another_address(network: &Network, node: &mut Node) {
     network.unplug();
     node.until_link("eth0", |link| !link.carrier).await;
@@ -206,6 +259,20 @@ async fn an_offline_boot_keeps_the_lease(network: &Network, node: &mut Node) {
     assert_eq!(node.reason(), "LeaseUnconfirmed");
 }
 
+fn interface(name: &str, address: &str) -> Interface {
+    let (address, prefix_length) = address.split_once('/').unwrap();
+    Interface {
+        name: name.into(),
+        dhcp: false,
+        addresses: vec![Subnet {
+            address: address.parse().unwrap(),
+            prefix_length: prefix_length.parse().unwrap(),
+        }],
+        gateway: Some("192.0.2.1".parse().unwrap()),
+        mtu_bytes: None,
+    }
+}
+
 /// A controller with what it publishes.
 struct Node {
     files: TempDir,
@@ -214,6 +281,7 @@ struct Node {
     health: Health,
     address: watch::Sender<Option<IpAddr>>,
     config: watch::Sender<Arc<NodeConfig>>,
+    settled: Settled,
     task: Option<JoinHandle<()>>,
 }
 
@@ -229,6 +297,7 @@ impl Node {
             health: Health::default(),
             address: watch::Sender::new(None),
             config: watch::Sender::default(),
+            settled: Settled::default(),
             task: None,
         }
     }
@@ -239,9 +308,10 @@ impl Node {
             health: self.health.clone(),
             address: self.address.clone(),
             node: NodeIdentity { node_id: "node".into(), machine_id: String::new() },
-            config: Follower::new("network", self.config.subscribe(), Settled::default()),
+            config: Follower::new("network", self.config.subscribe(), self.settled.clone()),
             sysfs: Sysfs { links: self.files.path().join("net"), ipv6: self.ipv6.clone() },
             leases: self.files.path().join("leases"),
+            mtus: self.files.path().join("mtus.json"),
             resolv_conf: self.files.path().join("resolv.conf"),
         };
         self.task = Some(tokio::spawn(Controller::new(environment).run()));
@@ -262,7 +332,22 @@ impl Node {
     }
 
     fn reason(&self) -> &'static str {
-        self.health.snapshot().iter().find(|(name, _)| *name == "network").unwrap().1.reason
+        self.condition("network")
+    }
+
+    fn condition(&self, wanted: &str) -> &'static str {
+        self.health.snapshot().iter().find(|(name, _)| *name == wanted).unwrap().1.reason
+    }
+
+    fn resolv_conf(&self) -> String {
+        fs::read_to_string(self.files.path().join("resolv.conf")).unwrap()
+    }
+
+    /// Another configuration; returns when the controller obeys it.
+    async fn configure(&self, config: NodeConfig) {
+        let config = Arc::new(config);
+        self.config.send_replace(Arc::clone(&config));
+        tokio::time::timeout(DEADLINE, self.settled.on(&config)).await.expect("not obeyed");
     }
 
     async fn until_address(&self, wanted: impl Fn(Ipv4Addr) -> bool) -> Ipv4Addr {

@@ -32,6 +32,8 @@ pub struct Link {
     pub mtu_bytes: u32,
     /// Smallest and largest packet size that the driver takes; 0 when it does not say.
     pub mtu_range_bytes: (u32, u32),
+    /// Largest packet before we set another; `None` while we have not.
+    pub former_mtu_bytes: Option<u32>,
     /// Administratively up.
     pub up: bool,
     /// Up with carrier.
@@ -98,6 +100,13 @@ pub struct Route {
     pub gateway: Option<Ipv4Addr>,
     /// Our address as the other side sees it.
     pub source: Option<Ipv4Addr>,
+}
+
+impl Route {
+    /// Whether the kernel holds only one of the two.
+    pub fn same_destination(&self, other: &Self) -> bool {
+        (self.destination, self.prefix_length) == (other.destination, other.prefix_length)
+    }
 }
 
 /// Sorts links by name; shorter names first, so that eth2 comes before eth10.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
+use config::{Interface, Subnet};
 use dhcp::Lease;
 
 use super::observation::{Address, Link, Observation, Origin, Route};
@@ -10,20 +11,28 @@ use super::observation::{Address, Link, Observation, Origin, Route};
 /// Metric of our routes, as systemd-networkd's: a route that someone sets by hand, with metric 0, wins.
 pub const ROUTE_METRIC: u32 = 1024;
 
-/// What should be.
+/// What a link should have. A link that nobody speaks of should have nothing of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Desired<'a> {
-    /// Not known yet: what an earlier run of this process configured stays.
+pub struct Desired<'a> {
+    /// Index of the link.
+    pub link: u32,
+    /// Its addresses and routes.
+    pub addressing: Addressing<'a>,
+    /// The largest packet that is configured, in bytes.
+    pub mtu_bytes: Option<u32>,
+}
+
+/// The addresses and routes that a link should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressing<'a> {
+    /// Not known yet: what was configured before stays.
     Undecided,
     /// No address.
     Nothing,
-    /// This lease on this link.
-    Lease {
-        /// Index of the link.
-        link: u32,
-        /// What was granted.
-        lease: &'a Lease,
-    },
+    /// What a server granted.
+    Lease(&'a Lease),
+    /// What is configured.
+    Static(&'a Interface),
 }
 
 /// One change.
@@ -102,24 +111,40 @@ impl fmt::Display for Operation {
 }
 
 /// The changes that lead from what is to what should be, in the order to make them.
-pub fn plan(observed: &Observation, desired: Desired<'_>) -> Vec<Operation> {
-    let mut operations = Vec::new();
-    for link in &observed.links {
-        operations.extend(bring_up(link));
-    }
-    match desired {
-        Desired::Undecided => {}
-        Desired::Nothing => {
-            operations.extend(observed.routes.iter().cloned().map(Operation::DeleteRoute));
-            operations.extend(our_addresses(observed).map(delete_address));
-        }
-        Desired::Lease { link, lease } => {
-            if let Some(link) = observed.links.iter().find(|candidate| candidate.index == link) {
-                operations.extend(configure(observed, link, lease));
-            }
-        }
+pub fn plan(observed: &Observation, desired: &[Desired<'_>]) -> Vec<Operation> {
+    let mut operations: Vec<Operation> = observed.links.iter().flat_map(bring_up).collect();
+    let addresses: Vec<Ours> = desired.iter().flat_map(addresses).collect();
+    let routes = routes(desired);
+    let stays = |link| find(desired, link).is_some_and(|desired| desired.addressing == Addressing::Undecided);
+    let stale = observed.routes.iter().filter(|route| {
+        let in_the_way = routes.iter().any(|wanted| wanted.same_destination(route));
+        !routes.contains(route) && (!stays(route.link) || in_the_way)
+    });
+    operations.extend(stale.cloned().map(Operation::DeleteRoute));
+    // Before the new addresses: in one subnet the kernel removes later addresses together with the first.
+    let stale = our_addresses(observed).filter(|ours| !addresses.contains(ours) && !stays(ours.link));
+    operations.extend(stale.map(delete_address));
+    operations.extend(observed.links.iter().filter_map(|link| mtu(link, find(desired, link.index))));
+    let missing = addresses.iter().filter(|wanted| !our_addresses(observed).any(|ours| ours == **wanted));
+    operations.extend(missing.copied().map(add_address));
+    for route in routes.into_iter().filter(|route| !observed.routes.contains(route)) {
+        let reached =
+            |gateway| addresses.iter().any(|ours| ours.link == route.link && ours.subnet.contains(gateway));
+        let on_link = route.gateway.is_some_and(|gateway| !reached(gateway));
+        operations.push(Operation::AddRoute { route, on_link });
     }
     operations
+}
+
+/// The node's own address: the source of its default route, or the first that there is.
+pub fn primary(desired: &[Desired<'_>]) -> Option<Ipv4Addr> {
+    let default = routes(desired).into_iter().find(|route| route.prefix_length == 0);
+    let first = || desired.iter().flat_map(addresses).next().map(|ours| ours.subnet.address);
+    default.and_then(|route| route.source).or_else(first)
+}
+
+fn find<'a, 'b>(desired: &'b [Desired<'a>], link: u32) -> Option<&'b Desired<'a>> {
+    desired.iter().find(|desired| desired.link == link)
 }
 
 /// Loopback and physical links are up; the sysctl comes first, or the first advertisement is lost.
@@ -134,107 +159,100 @@ fn bring_up(link: &Link) -> Vec<Operation> {
     operations
 }
 
-fn configure(observed: &Observation, link: &Link, lease: &Lease) -> Vec<Operation> {
-    let (address, prefix_length) = (lease.address, lease.prefix_length);
-    let leased = Ours { link: link.index, address, prefix_length };
-    let routes = desired_routes(link.index, lease);
-    let mut operations = Vec::new();
-    let stale = observed.routes.iter().filter(|route| !routes.contains(route));
-    operations.extend(stale.cloned().map(Operation::DeleteRoute));
-    // Before the new address: in one subnet the kernel removes later addresses together with the first.
-    operations.extend(our_addresses(observed).filter(|ours| *ours != leased).map(delete_address));
-    operations.extend(mtu(link, lease));
-    if !our_addresses(observed).any(|ours| ours == leased) {
-        operations.push(Operation::AddAddress { link: link.index, address, prefix_length });
-    }
-    for route in routes.into_iter().filter(|route| !observed.routes.contains(route)) {
-        let on_link = route.gateway.is_some_and(|gateway| !covers(lease, gateway));
-        operations.push(Operation::AddRoute { route, on_link });
-    }
-    operations
-}
-
-/// An IPv4 address that we added.
+/// An IPv4 address that we added, or should add.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ours {
     link: u32,
-    address: Ipv4Addr,
-    prefix_length: u8,
+    subnet: Subnet,
 }
 
 fn our_addresses(observed: &Observation) -> impl Iterator<Item = Ours> {
     observed.addresses.iter().filter_map(|seen| match seen {
         Address { link, address: IpAddr::V4(address), prefix_length, origin: Origin::Ours, .. } => {
-            Some(Ours { link: *link, address: *address, prefix_length: *prefix_length })
+            Some(Ours { link: *link, subnet: Subnet { address: *address, prefix_length: *prefix_length } })
         }
         _ => None,
     })
 }
 
-fn delete_address(ours: Ours) -> Operation {
-    Operation::DeleteAddress { link: ours.link, address: ours.address, prefix_length: ours.prefix_length }
+fn delete_address(Ours { link, subnet }: Ours) -> Operation {
+    Operation::DeleteAddress { link, address: subnet.address, prefix_length: subnet.prefix_length }
 }
 
-/// The server's MTU as far as the driver takes it.
-fn mtu(link: &Link, lease: &Lease) -> Option<Operation> {
-    let (least, most) = link.mtu_range_bytes;
-    let bytes = u32::from(lease.mtu?).max(least);
-    let bytes = if most == 0 { bytes } else { bytes.min(most) };
+fn add_address(Ours { link, subnet }: Ours) -> Operation {
+    Operation::AddAddress { link, address: subnet.address, prefix_length: subnet.prefix_length }
+}
+
+/// What is configured, else the server's as far as the driver takes it, else what the link had before us.
+fn mtu(link: &Link, desired: Option<&Desired<'_>>) -> Option<Operation> {
+    let configured = desired.and_then(|desired| desired.mtu_bytes);
+    let bytes = match desired.map(|desired| desired.addressing) {
+        Some(Addressing::Undecided) => configured?,
+        Some(Addressing::Lease(Lease { mtu: Some(bytes), .. })) => {
+            let (least, most) = link.mtu_range_bytes;
+            let bytes = u32::from(*bytes).max(least);
+            configured.unwrap_or(if most == 0 { bytes } else { bytes.min(most) })
+        }
+        Some(Addressing::Lease(_) | Addressing::Static(_) | Addressing::Nothing) | None => {
+            configured.or(link.former_mtu_bytes)?
+        }
+    };
     (bytes != link.mtu_bytes).then_some(Operation::SetMtu { link: link.index, bytes })
 }
 
-/// One route for each destination; the first that the server names counts.
-fn desired_routes(link: u32, lease: &Lease) -> Vec<Route> {
+fn addresses<'a>(desired: &'a Desired<'_>) -> impl Iterator<Item = Ours> + 'a {
+    let (leased, fixed) = match desired.addressing {
+        Addressing::Lease(&Lease { address, prefix_length, .. }) => {
+            (Some(Subnet { address, prefix_length }), None)
+        }
+        Addressing::Static(interface) => (None, Some(&interface.addresses)),
+        Addressing::Undecided | Addressing::Nothing => (None, None),
+    };
+    let subnets = leased.into_iter().chain(fixed.into_iter().flatten().copied());
+    subnets.map(|subnet| Ours { link: desired.link, subnet })
+}
+
+/// One route for each destination. What is configured goes before what servers say, and of that the first counts.
+fn routes(desired: &[Desired<'_>]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
-    for route in &lease.routes {
-        let (destination, prefix_length) = (route.destination, route.prefix_length);
-        let known = routes
-            .iter()
-            .any(|known| (known.destination, known.prefix_length) == (destination, prefix_length));
-        if !known {
-            let source = Some(lease.address);
-            routes.push(Route { link, destination, prefix_length, gateway: route.gateway, source });
+    let leased = desired.iter().flat_map(leased_routes);
+    for route in desired.iter().filter_map(default_route).chain(leased) {
+        if !routes.iter().any(|known| known.same_destination(&route)) {
+            routes.push(route);
         }
     }
     routes
 }
 
-fn covers(lease: &Lease, address: Ipv4Addr) -> bool {
-    let host_bits = 32 - u32::from(lease.prefix_length);
-    let differing = lease.address.to_bits() ^ address.to_bits();
-    differing.checked_shr(host_bits).unwrap_or(0) == 0
+fn default_route(desired: &Desired<'_>) -> Option<Route> {
+    let Addressing::Static(interface) = desired.addressing else { return None };
+    let gateway = interface.gateway?;
+    let source =
+        addresses(desired).find(|ours| ours.subnet.contains(gateway)).map(|ours| ours.subnet.address);
+    Some(Route {
+        link: desired.link,
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix_length: 0,
+        gateway: Some(gateway),
+        source,
+    })
 }
 
-/// The link to ask for a lease: the one at hand while it has carrier or a lease in use, else the first with carrier,
-/// else one that had a lease before, else the first.
-pub fn choose_uplink(
-    links: &[Link],
-    current: Option<Current>,
-    had_lease: impl Fn(&Link) -> bool,
-) -> Option<&Link> {
-    let mut candidates = links.iter().filter(|link| link.physical && link.mac().is_some());
-    let at_hand = current.and_then(|current| {
-        let link = candidates.clone().find(|link| link.index == current.link)?;
-        Some((link, link.carrier || current.holds_lease))
-    });
-    if let Some((link, true)) = at_hand {
-        return Some(link);
-    }
-    candidates
-        .clone()
-        .find(|link| link.carrier)
-        .or(at_hand.map(|(link, _)| link))
-        .or_else(|| candidates.clone().find(|link| had_lease(link)))
-        .or_else(|| candidates.next())
-}
-
-/// The uplink so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Current {
-    /// Index of the link.
-    pub link: u32,
-    /// Whether its lease is in use.
-    pub holds_lease: bool,
+fn leased_routes<'a>(desired: &Desired<'a>) -> impl Iterator<Item = Route> + 'a {
+    let link = desired.link;
+    let lease = match desired.addressing {
+        Addressing::Lease(lease) => Some(lease),
+        Addressing::Static(_) | Addressing::Undecided | Addressing::Nothing => None,
+    };
+    lease.into_iter().flat_map(move |lease| {
+        lease.routes.iter().map(move |route| Route {
+            link,
+            destination: route.destination,
+            prefix_length: route.prefix_length,
+            gateway: route.gateway,
+            source: Some(lease.address),
+        })
+    })
 }
 
 #[cfg(test)]

@@ -45,12 +45,34 @@ fn settled() -> Observation {
     Observation {
         links: vec![link(2, "eth0")],
         addresses: vec![ours(ADDRESS, 24, Origin::Ours)],
-        routes: desired_routes(2, &lease()),
+        routes: routes(&leased(&lease())),
     }
 }
 
-fn leased(lease: &Lease) -> Desired<'_> {
-    Desired::Lease { link: 2, lease }
+fn on_eth0(addressing: Addressing<'_>) -> [Desired<'_>; 1] {
+    [Desired { link: 2, addressing, mtu_bytes: None }]
+}
+
+fn leased(lease: &Lease) -> [Desired<'_>; 1] {
+    on_eth0(Addressing::Lease(lease))
+}
+
+fn fixed(name: &str, addresses: &[&str], gateway: Option<&str>) -> Interface {
+    let subnet = |text: &&str| {
+        let (address, prefix_length) = text.split_once('/').unwrap();
+        Subnet { address: address.parse().unwrap(), prefix_length: prefix_length.parse().unwrap() }
+    };
+    Interface {
+        name: name.into(),
+        dhcp: false,
+        addresses: addresses.iter().map(subnet).collect(),
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+        mtu_bytes: None,
+    }
+}
+
+fn shown(observed: &Observation, desired: &[Desired<'_>]) -> Vec<String> {
+    plan(observed, desired).iter().map(ToString::to_string).collect()
 }
 
 /// What the kernel makes of an operation.
@@ -94,9 +116,11 @@ fn a_fresh_node_gets_its_links_up_and_nothing_else() {
     let eth0 = Link { up: false, carrier: false, accept_ra: Some(1), ..link(2, "eth0") };
     let veth = Link { up: false, physical: false, accept_ra: None, ..link(3, "veth0") };
     let observed = Observation { links: vec![lo, eth0, veth], ..Observation::default() };
-    for desired in [Desired::Undecided, Desired::Nothing] {
-        let shown: Vec<String> = plan(&observed, desired).iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["set lo up", "accept router advertisements on eth0", "set eth0 up"]);
+    for desired in [Addressing::Undecided, Addressing::Nothing] {
+        assert_eq!(
+            shown(&observed, &on_eth0(desired)),
+            ["set lo up", "accept router advertisements on eth0", "set eth0 up"]
+        );
     }
 }
 
@@ -104,16 +128,60 @@ fn a_fresh_node_gets_its_links_up_and_nothing_else() {
 fn a_lease_becomes_an_address_and_routes() {
     let observed = Observation { links: vec![link(2, "eth0")], ..Observation::default() };
     let lease = lease();
-    let shown: Vec<String> = plan(&observed, leased(&lease)).iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["add 192.0.2.100/24 to link 2", "add the route to 0.0.0.0/0"]);
-    assert_eq!(plan(&settled(), leased(&lease)), []);
+    let expected = ["add 192.0.2.100/24 to link 2", "add the route to 0.0.0.0/0"];
+    assert_eq!(shown(&observed, &leased(&lease)), expected);
+    assert_eq!(plan(&settled(), &leased(&lease)), []);
+    assert_eq!(primary(&leased(&lease)), Some(ADDRESS));
 }
 
 #[test]
 fn what_an_earlier_run_configured_stays_until_there_is_a_decision() {
-    assert_eq!(plan(&settled(), Desired::Undecided), []);
-    let shown: Vec<String> = plan(&settled(), Desired::Nothing).iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["remove the route to 0.0.0.0/0", "remove 192.0.2.100/24 from link 2"]);
+    assert_eq!(plan(&settled(), &on_eth0(Addressing::Undecided)), []);
+    let expected = ["remove the route to 0.0.0.0/0", "remove 192.0.2.100/24 from link 2"];
+    assert_eq!(shown(&settled(), &on_eth0(Addressing::Nothing)), expected);
+    assert_eq!(shown(&settled(), &[]), expected);
+}
+
+#[test]
+fn a_static_address_takes_the_place_of_a_lease_and_back() {
+    let interface = fixed("eth0", &["198.51.100.5/25", "203.0.113.5/24"], Some("203.0.113.1"));
+    let desired = on_eth0(Addressing::Static(&interface));
+    assert_eq!(
+        shown(&settled(), &desired),
+        [
+            "remove the route to 0.0.0.0/0",
+            "remove 192.0.2.100/24 from link 2",
+            "add 198.51.100.5/25 to link 2",
+            "add 203.0.113.5/24 to link 2",
+            "add the route to 0.0.0.0/0",
+        ]
+    );
+    assert_eq!(primary(&desired), Some(Ipv4Addr::new(203, 0, 113, 5)), "what the default route leaves from");
+    let mut observed = settled();
+    plan(&observed, &desired).iter().for_each(|operation| apply(&mut observed, operation));
+    assert_eq!(plan(&observed, &desired), []);
+    assert_eq!(plan(&observed, &on_eth0(Addressing::Undecided)), [], "until a lease is known");
+    let lease = lease();
+    plan(&observed, &leased(&lease)).iter().for_each(|operation| apply(&mut observed, operation));
+    assert_eq!(observed, settled());
+}
+
+#[test]
+fn a_configured_gateway_goes_before_that_of_a_server() {
+    let (interface, lease) = (fixed("eth1", &["10.9.0.5/24"], Some("10.9.0.1")), lease());
+    let mut observed = settled();
+    observed.links.push(link(3, "eth1"));
+    let [first] = leased(&lease);
+    let second = Desired { link: 3, addressing: Addressing::Static(&interface), mtu_bytes: None };
+    let expected =
+        ["remove the route to 0.0.0.0/0", "add 10.9.0.5/24 to link 3", "add the route to 0.0.0.0/0"];
+    assert_eq!(shown(&observed, &[first, second]), expected);
+    let undecided = Desired { addressing: Addressing::Undecided, ..first };
+    assert_eq!(shown(&observed, &[undecided, second]), expected, "one destination has one route");
+    let without = Interface { gateway: None, ..interface.clone() };
+    let second = Desired { addressing: Addressing::Static(&without), ..second };
+    assert_eq!(shown(&observed, &[second, first]), ["add 10.9.0.5/24 to link 3"]);
+    assert_eq!(primary(&[second, first]), Some(ADDRESS));
 }
 
 #[test]
@@ -121,7 +189,7 @@ fn a_gateway_outside_of_the_subnet_is_reached_on_the_link() {
     let on_link = |prefix_length| {
         let lease = Lease { prefix_length, ..lease() };
         let observed = Observation { links: vec![link(2, "eth0")], ..Observation::default() };
-        plan(&observed, leased(&lease))
+        plan(&observed, &leased(&lease))
             .into_iter()
             .any(|op| matches!(op, Operation::AddRoute { on_link: true, .. }))
     };
@@ -130,11 +198,11 @@ fn a_gateway_outside_of_the_subnet_is_reached_on_the_link() {
 }
 
 #[test]
-fn the_mtu_stays_within_what_the_driver_takes() {
+fn the_mtu_of_a_server_stays_within_what_the_driver_takes() {
     let set = |given, range| {
         let lease = Lease { mtu: given, ..lease() };
         let link = Link { mtu_range_bytes: range, ..link(2, "eth0") };
-        mtu(&link, &lease)
+        mtu(&link, leased(&lease).first())
     };
     let to = |bytes| Some(Operation::SetMtu { link: 2, bytes });
     assert_eq!(set(None, (68, 9000)), None);
@@ -146,32 +214,22 @@ fn the_mtu_stays_within_what_the_driver_takes() {
 }
 
 #[test]
-fn the_uplink_is_the_first_with_carrier_and_sticks_to_its_lease() {
-    let dead = |index, name| Link { carrier: false, ..link(index, name) };
-    let name = |links: &[Link], current, had: &str| {
-        choose_uplink(links, current, |link| link.name == had).map(|link| link.name.clone())
+fn a_configured_mtu_wins_and_what_was_before_comes_back() {
+    let lease = Lease { mtu: Some(1400), ..lease() };
+    let set = |now, former_mtu_bytes, desired: &Desired<'_>| {
+        let link = Link { mtu_bytes: now, former_mtu_bytes, ..link(2, "eth0") };
+        mtu(&link, Some(desired))
     };
-    let on = |link, holds_lease| Some(Current { link, holds_lease });
-    let both = [link(2, "eth0"), link(3, "eth1")];
-    let second = [dead(2, "eth0"), link(3, "eth1")];
-    let none = [dead(2, "eth0"), dead(3, "eth1")];
-    for (links, current, had, expected) in [
-        (&both, None, "", "eth0"),
-        (&both, on(3, false), "", "eth1"),
-        (&second, None, "eth0", "eth1"),
-        (&second, on(2, false), "", "eth1"),
-        (&second, on(2, true), "", "eth0"),
-        (&second, on(9, true), "", "eth1"),
-        (&none, None, "", "eth0"),
-        (&none, None, "eth1", "eth1"),
-        (&none, on(3, false), "", "eth1"),
-    ] {
-        assert_eq!(name(links, current, had).as_deref(), Some(expected), "{current:?} {had}");
-    }
-    let configured = Observation { links: both.into(), ..settled() };
-    assert_eq!(configured.configured_link(), Some(2));
-    let software = [Link { physical: false, ..link(2, "veth0") }];
-    assert_eq!(name(&software, None, ""), None);
+    let to = |bytes| Some(Operation::SetMtu { link: 2, bytes });
+    let with = |addressing, mtu_bytes| Desired { link: 2, addressing, mtu_bytes };
+    let given = with(Addressing::Lease(&lease), Some(9999));
+    assert_eq!(set(1500, None, &given), to(9999), "the kernel judges what is configured");
+    assert_eq!(set(9999, Some(1500), &given), None);
+    assert_eq!(set(9999, Some(1500), &with(Addressing::Lease(&lease), None)), to(1400));
+    assert_eq!(set(1400, Some(1500), &with(Addressing::Undecided, None)), None);
+    assert_eq!(set(1400, Some(1500), &with(Addressing::Nothing, None)), to(1500));
+    assert_eq!(set(1400, None, &with(Addressing::Nothing, None)), None, "set by someone else");
+    assert_eq!(mtu(&Link { former_mtu_bytes: Some(1450), ..link(2, "eth0") }, None), to(1450));
 }
 
 fn any_address() -> impl Strategy<Value = Address> {
@@ -227,18 +285,18 @@ proptest! {
         let before = foreign(&unique);
         let lease = Lease { mtu, ..lease() };
         for _ in 0..2 {
-            for operation in plan(&unique, leased(&lease)) {
+            for operation in plan(&unique, &leased(&lease)) {
                 apply(&mut unique, &operation);
             }
         }
-        prop_assert_eq!(plan(&unique, leased(&lease)), []);
+        prop_assert_eq!(plan(&unique, &leased(&lease)), []);
         prop_assert_eq!(&foreign(&unique), &before);
-        for operation in plan(&unique, Desired::Nothing) {
+        for operation in plan(&unique, &[]) {
             if !matches!(&operation, Operation::DeleteRoute(route) if !unique.routes.contains(route)) {
                 apply(&mut unique, &operation);
             }
         }
-        prop_assert_eq!(plan(&unique, Desired::Nothing), []);
+        prop_assert_eq!(plan(&unique, &[]), []);
         prop_assert_eq!(&foreign(&unique), &before);
     }
 }

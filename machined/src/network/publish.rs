@@ -1,12 +1,15 @@
 //! Links and addresses as resources.
 
+use std::net::IpAddr;
+
+use config::Interface;
 use resource::spec;
 
 use super::observation::{Link, Observation, Origin};
 use crate::store::Store;
 
 /// Publishes all links and addresses; `primary` is the node's own address.
-pub fn publish(store: &Store, observed: &Observation, primary: Option<std::net::IpAddr>) {
+pub fn publish(store: &Store, observed: &Observation, interfaces: &[Interface], primary: Option<IpAddr>) {
     store.replace_all(observed.links.iter().map(|link| (link.name.clone(), link_spec(link))));
     let addresses = observed.addresses.iter().filter_map(|seen| {
         let link = observed.links.iter().find(|link| link.index == seen.link)?;
@@ -16,6 +19,7 @@ pub fn publish(store: &Store, observed: &Observation, primary: Option<std::net::
             family: if seen.address.is_ipv4() { "inet" } else { "inet6" }.to_owned(),
             scope: seen.scope.to_owned(),
             source: match seen.origin {
+                Origin::Ours if is_configured(interfaces, &link.name, seen.address) => "static",
                 Origin::Ours => "dhcp",
                 Origin::Kernel => "kernel",
                 Origin::Foreign => "other",
@@ -27,6 +31,11 @@ pub fn publish(store: &Store, observed: &Observation, primary: Option<std::net::
         Some((format!("{}/{address}", link.name), spec))
     });
     store.replace_all(addresses);
+}
+
+fn is_configured(interfaces: &[Interface], link: &str, address: IpAddr) -> bool {
+    let mut of_link = interfaces.iter().filter(|interface| interface.name == link);
+    of_link.any(|interface| interface.addresses.iter().any(|subnet| IpAddr::V4(subnet.address) == address))
 }
 
 fn link_spec(link: &Link) -> spec::Link {
@@ -69,11 +78,25 @@ mod tests {
             routes: vec![],
         };
         let ids = |kind| store.read(|s| s.list(kind).map(|r| r.id.clone()).collect::<Vec<_>>());
-        publish(&store, &observed, Some("192.0.2.7".parse().unwrap()));
+        publish(&store, &observed, &[], Some("192.0.2.7".parse().unwrap()));
         assert_eq!(ids(&spec::Link::KIND), ["eth0", "veth9"]);
         assert_eq!(ids(&spec::Address::KIND), ["eth0/192.0.2.7/24", "veth9/192.0.2.7/24"]);
+        let source = |id: &str| {
+            store.read(|s| s.get(&spec::Address::KIND, id).map(|found| found.spec["source"].clone())).unwrap()
+        };
+        assert_eq!(source("eth0/192.0.2.7/24"), "dhcp");
+        let configured = Interface {
+            name: "eth0".into(),
+            dhcp: false,
+            addresses: vec![config::Subnet { address: "192.0.2.7".parse().unwrap(), prefix_length: 24 }],
+            gateway: None,
+            mtu_bytes: None,
+        };
+        publish(&store, &observed, &[configured], None);
+        assert_eq!(source("eth0/192.0.2.7/24"), "static");
+        assert_eq!(source("veth9/192.0.2.7/24"), "other");
         observed.links.pop();
-        publish(&store, &observed, None);
+        publish(&store, &observed, &[], None);
         assert_eq!(ids(&spec::Link::KIND), ["eth0"]);
         assert_eq!(ids(&spec::Address::KIND), ["eth0/192.0.2.7/24"]);
         assert_eq!(link_spec(&observed.links[0]).hardware_address, "02:ab");

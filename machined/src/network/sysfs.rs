@@ -75,6 +75,7 @@ impl Sysfs {
             hardware_address: hex::decode(hardware_address.replace(':', "")).unwrap_or_default(),
             mtu_bytes: self.number(&name, "mtu")?,
             mtu_range_bytes: (0, 0),
+            former_mtu_bytes: None,
             up,
             // Reading it fails while the link is down.
             carrier: up && self.number::<u8>(&name, "carrier") == Some(1),

@@ -1,4 +1,4 @@
-//! The link that is asked for a lease: its DHCP client, sockets and timer.
+//! A link that is asked for a lease: its DHCP client, sockets and timer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::dhcp_socket::DhcpSocket;
 use super::lease_store::LeaseStore;
 use super::observation::Link;
-use super::plan::Desired;
+use super::plan::Addressing;
 
 /// Milliseconds since boot.
 pub fn boottime_ms() -> u64 {
@@ -105,12 +105,12 @@ impl Uplink {
     }
 
     /// What the link should be configured with.
-    pub fn desired(&self) -> Desired<'_> {
+    pub fn addressing(&self) -> Addressing<'_> {
         match (self.client.lease(), self.client.state()) {
-            (Some(lease), _) => Desired::Lease { link: self.link, lease },
+            (Some(lease), _) => Addressing::Lease(lease),
             // A lease of an earlier run waits to be confirmed.
-            (None, State::InitReboot | State::Rebooting) => Desired::Undecided,
-            (None, _) => Desired::Nothing,
+            (None, State::InitReboot | State::Rebooting) => Addressing::Undecided,
+            (None, _) => Addressing::Nothing,
         }
     }
 
