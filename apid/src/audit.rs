@@ -8,14 +8,18 @@ use pki::Identity;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+use crate::mode::Mode;
+
 /// Longest method name in a record: unknown methods are the client's text.
 const METHOD_MAX_CHARACTERS: usize = 128;
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// From its certificate.
+    /// From its certificate; made up for who needs none.
     pub identity: Identity,
+    /// What the node was up to when it let the peer in.
+    pub mode: Mode,
     /// Where from.
     pub address: SocketAddr,
 }

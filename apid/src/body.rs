@@ -15,15 +15,18 @@ use tonic::Status;
 use crate::audit::Record;
 use crate::limits::Permit;
 
-/// Longest request: gRPC's usual limit on a message.
+/// Longest request of all: gRPC's usual limit on a message.
 pub const REQUEST_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why a request cannot be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
-    /// Longer than [`REQUEST_MAX_BYTES`].
-    #[error("the request is longer than {REQUEST_MAX_BYTES} bytes")]
-    TooLong,
+    /// Longer than the method's limit.
+    #[error("the request is longer than {max_bytes} bytes")]
+    TooLong {
+        /// The limit.
+        max_bytes: usize,
+    },
     /// The client's stream broke.
     #[error("cannot read the request")]
     Read {
@@ -35,14 +38,24 @@ pub enum RequestBodyError {
 
 /// Told by a request's body that it was too long.
 #[derive(Clone, Debug, Default)]
-pub struct Overrun(Arc<AtomicBool>);
+pub struct Overrun {
+    max_bytes: usize,
+    told: Arc<AtomicBool>,
+}
 
 impl Overrun {
+    /// For a request of at most `max_bytes`.
+    #[must_use]
+    pub fn beyond(max_bytes: usize) -> Self {
+        Self { max_bytes, told: Arc::default() }
+    }
+
     /// The status to answer with when a call failed: the client's fault, or else `other`.
     #[must_use]
     pub fn or(&self, other: Status) -> Status {
-        if self.0.load(Ordering::Relaxed) {
-            Status::resource_exhausted(RequestBodyError::TooLong.to_string())
+        if self.told.load(Ordering::Relaxed) {
+            let too_long = RequestBodyError::TooLong { max_bytes: self.max_bytes };
+            Status::resource_exhausted(too_long.to_string())
         } else {
             other
         }
@@ -58,10 +71,10 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Passes `inner` on and tells `overrun` when it is too long.
+    /// Passes `inner` on and tells `overrun` when it is longer than that allows.
     #[must_use]
     pub fn new(inner: Incoming, overrun: Overrun) -> Self {
-        Self { inner, left_bytes: REQUEST_MAX_BYTES, overrun }
+        Self { inner, left_bytes: overrun.max_bytes, overrun }
     }
 }
 
@@ -86,8 +99,9 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             None => {
-                this.overrun.0.store(true, Ordering::Relaxed);
-                Poll::Ready(Some(Err(RequestBodyError::TooLong)))
+                this.overrun.told.store(true, Ordering::Relaxed);
+                let max_bytes = this.overrun.max_bytes;
+                Poll::Ready(Some(Err(RequestBodyError::TooLong { max_bytes })))
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pki::{Identity, Refusal};
+use pki::{Identity, Refusal, Role, SubjectName, Validity};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest sleep before a certificate's end is looked at again: timers do not reach the year 9999.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// Time for calls under way to end when the node leaves maintenance: one of them made it do so.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAMS_MAX: u32 = 64;
 const FRAME_MAX_BYTES: u32 = 16 * 1024;
 const HEADERS_MAX_BYTES: u32 = 16 * 1024;
@@ -66,7 +68,18 @@ pub enum HandshakeError {
     },
 }
 
-/// A connection whose client is known.
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// The client is let in no more.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Who may come, and what for, is another matter now.
+    #[error("the node is no longer in the mode in which it let the client in")]
+    OtherMode,
+}
+
+/// A connection whose client is known, as far as the node's mode asks for that.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     certificate: CertificateDer<'static>,
@@ -99,8 +112,10 @@ impl Connection {
         let leaf = session.peer_certificates().and_then(|chain| chain.first());
         let certificate =
             leaf.map(|leaf| leaf.clone().into_owned()).unwrap_or_else(|| CertificateDer::from(Vec::new()));
-        let identity = judge(&certificate, &current).map_err(|source| HandshakeError::Refused { source })?;
-        Ok(Self { stream, certificate, peer: Arc::new(Peer { identity, address }), material })
+        let identity =
+            judge(&certificate, address, &current).map_err(|source| HandshakeError::Refused { source })?;
+        let peer = Arc::new(Peer { identity, mode: current.mode, address });
+        Ok(Self { stream, certificate, peer, material })
     }
 
     /// Serves calls until the client goes or its certificate no longer holds.
@@ -115,7 +130,7 @@ impl Connection {
             })
         };
         let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), service));
-        let mut refused = pin!(refusal(&certificate, material));
+        let mut end = pin!(end(&certificate, &peer, material));
         let (subject, address) = (&peer.identity.subject, peer.address);
         tokio::select! {
             ended = connection.as_mut() => {
@@ -123,8 +138,12 @@ impl Connection {
                     tracing::debug!(error = %Chain(&error), peer = %address, %subject, "connection ended");
                 }
             }
-            refusal = refused.as_mut() => {
+            refusal = end.as_mut() => {
                 tracing::warn!(%refusal, peer = %address, %subject, "connection closed");
+                if let End::OtherMode = refusal {
+                    connection.as_mut().graceful_shutdown();
+                    timeout(FAREWELL_TIMEOUT, connection).await.ok();
+                }
             }
             () = silence(&called) => {}
         }
@@ -159,17 +178,38 @@ fn http2() -> Builder<TokioExecutor> {
     builder
 }
 
-fn judge(certificate: &CertificateDer<'_>, material: &Material) -> Result<Identity, Refusal> {
-    pki::judge(certificate, &material.cas, &material.revoked, material.clock.now_s())
+fn judge(
+    certificate: &CertificateDer<'_>,
+    address: SocketAddr,
+    material: &Material,
+) -> Result<Identity, Refusal> {
+    match &material.clients {
+        Some(clients) => pki::judge(certificate, &clients.cas, &clients.revoked, material.clock.now_s()),
+        None => stranger(address),
+    }
 }
 
-/// Returns when the certificate is no longer let in: it expired or was revoked, or its CA is no longer trusted.
-async fn refusal(certificate: &CertificateDer<'_>, mut material: watch::Receiver<Arc<Material>>) -> Refusal {
+/// Somebody without a certificate, counted and recorded under the address.
+fn stranger(address: SocketAddr) -> Result<Identity, Refusal> {
+    let subject = SubjectName::parse(&address.ip().to_string()).map_err(|_| Refusal::Subject)?;
+    Ok(Identity { subject, role: Role::Reader, serial: String::new(), validity: Validity::UNLIMITED })
+}
+
+/// Returns when the client is no longer let in: its certificate expired or was revoked, its CA is no longer trusted,
+/// or the node left the mode in which it came.
+async fn end(
+    certificate: &CertificateDer<'_>,
+    peer: &Peer,
+    mut material: watch::Receiver<Arc<Material>>,
+) -> End {
     loop {
         let current = Arc::clone(&material.borrow_and_update());
-        let identity = match judge(certificate, &current) {
+        if current.mode != peer.mode {
+            return End::OtherMode;
+        }
+        let identity = match judge(certificate, peer.address, &current) {
             Ok(identity) => identity,
-            Err(refusal) => return refusal,
+            Err(refusal) => return End::Refused(refusal),
         };
         let left = current.clock.until_past(identity.validity.not_after_s).min(EXPIRY_CHECK_INTERVAL);
         if let Ok(Err(_closed)) = timeout(left, material.changed()).await {

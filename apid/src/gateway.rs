@@ -20,7 +20,7 @@ use crate::body::{Overrun, RequestBody, ResponseBody};
 use crate::chain::Chain;
 use crate::limits::{Calls, RefusalLog};
 use crate::local::Local;
-use crate::roles::{self, Answerer, Method, Shape};
+use crate::roles::{Answerer, Method, Shape};
 use crate::upstream::{self, Upstream};
 
 /// Time for a unary call, and for the first answer on a stream.
@@ -62,16 +62,17 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let record = Record::begin(Arc::clone(&peer), request.uri().path());
-        let method = roles::find(request.uri().path());
+        let method = peer.mode.find(request.uri().path());
         let shape = method.map_or(Shape::Unary, |method| method.shape);
-        let permit = match self.calls.admit(&peer.identity.subject, shape, Instant::now()) {
+        let bounds = peer.mode.bounds();
+        let permit = match self.calls.admit(&peer.identity.subject, shape, bounds, Instant::now()) {
             Ok(permit) => permit,
             Err(exhausted) => {
                 let refused = Status::resource_exhausted(exhausted.to_string());
                 return Ok(self.refuse_quietly(&refused, record));
             }
         };
-        let overrun = Overrun::default();
+        let overrun = Overrun::beyond(method.map_or(0, |method| method.request_max_bytes));
         let deadline = Instant::now() + CALL_TIMEOUT;
         let answer = match authorised(method, &peer.identity) {
             Ok(method) => {
@@ -201,6 +202,7 @@ mod tests {
     use pki::{SubjectName, Validity};
 
     use super::*;
+    use crate::roles;
 
     fn identity(role: Role) -> Identity {
         Identity {

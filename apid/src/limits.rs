@@ -13,24 +13,44 @@ use crate::roles::Shape;
 
 /// Connections in all, handshakes included: what the memory limit bears.
 pub const CONNECTIONS_MAX: usize = 256;
-/// Connections of one address (IPv6: of one /64, which one host can fill at will).
-pub const ADDRESS_CONNECTIONS_MAX: usize = 16;
 /// Calls at once in all. machined's HTTP/2 server takes 200; the rest of them queue unseen.
 pub const CALLS_MAX: usize = 192;
 /// Streams among them: they have no deadline and must leave room for calls that have.
 pub const STREAMS_MAX: usize = 128;
-/// Calls at once of one subject.
-pub const SUBJECT_CALLS_MAX: usize = 32;
-/// Calls of one subject that may come at once.
-pub const CALLS_BURST: u32 = 200;
-/// Calls per second of one subject in the long run.
-const CALLS_PER_S: u32 = 100;
 /// Subjects remembered before those at rest are forgotten.
 const SUBJECTS_KEPT: usize = 1024;
 /// Lines on refused peers that may come at once; they must not flush the audit log.
 const REFUSAL_LINES_BURST: u32 = 20;
 /// Lines on refused peers per second in the long run.
 const REFUSAL_LINES_PER_S: u32 = 1;
+
+/// What depends on who may come: known clients, or everybody on the network.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Connections in all, handshakes included.
+    pub connections: usize,
+    /// Connections of one address (IPv6: of one /64, which one host can fill at will).
+    pub address_connections: usize,
+    /// Calls at once of one subject.
+    pub subject_calls: usize,
+    /// Calls of one subject that may come at once.
+    pub calls_burst: u32,
+    /// Calls per second of one subject in the long run.
+    pub calls_per_s: u32,
+}
+
+/// For clients whose certificates say who they are.
+pub const RUNNING: Bounds = Bounds {
+    connections: CONNECTIONS_MAX,
+    address_connections: 16,
+    subject_calls: 32,
+    calls_burst: 200,
+    calls_per_s: 100,
+};
+/// For everybody: an admin makes a handful of calls over one connection, and somebody else should not be able to keep
+/// him out from one address.
+pub const MAINTENANCE: Bounds =
+    Bounds { connections: 32, address_connections: 4, subject_calls: 4, calls_burst: 20, calls_per_s: 2 };
 
 /// A token bucket.
 #[derive(Debug)]
@@ -123,16 +143,16 @@ impl Connections {
         }
     }
 
-    /// Counts a connection of `address`; `None` when that has too many.
+    /// Counts a connection of `address`; `None` when that or all have too many.
     #[must_use]
-    pub fn admit(&self, slot: Slot, address: IpAddr) -> Option<Admission> {
+    pub fn admit(&self, slot: Slot, address: IpAddr, bounds: &Bounds) -> Option<Admission> {
         let key = network(address);
         let mut addresses = lock(&self.addresses);
-        let count = addresses.entry(key).or_insert(0);
-        if *count >= ADDRESS_CONNECTIONS_MAX {
+        let count = addresses.get(&key).copied().unwrap_or(0);
+        if count >= bounds.address_connections || addresses.values().sum::<usize>() >= bounds.connections {
             return None;
         }
-        *count += 1;
+        addresses.insert(key, count + 1);
         Some(Admission { addresses: Arc::clone(&self.addresses), key, _slot: slot })
     }
 }
@@ -161,11 +181,17 @@ fn network(address: IpAddr) -> IpAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
     /// Too many per second.
-    #[error("more than {CALLS_PER_S} calls per second; slow down")]
-    Rate,
+    #[error("more than {per_s} calls per second; slow down")]
+    Rate {
+        /// How many may come.
+        per_s: u32,
+    },
     /// Too many at once of this subject.
-    #[error("more than {SUBJECT_CALLS_MAX} calls at once under this name; end some")]
-    SubjectCalls,
+    #[error("more than {most} calls at once under this name; end some")]
+    SubjectCalls {
+        /// How many there may be.
+        most: usize,
+    },
     /// Too many streams in all.
     #[error("more than {STREAMS_MAX} streams at once on this node; end some")]
     Streams,
@@ -206,19 +232,25 @@ impl Calls {
     ///
     /// # Errors
     /// [`Exhausted`].
-    pub fn admit(&self, subject: &SubjectName, shape: Shape, now: Instant) -> Result<Permit, Exhausted> {
+    pub fn admit(
+        &self,
+        subject: &SubjectName,
+        shape: Shape,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Result<Permit, Exhausted> {
         let mut counts = lock(&self.counts);
-        counts.forget_idle(now);
+        counts.forget_idle(bounds, now);
         let (calls, streams) = (counts.calls, counts.streams);
         let entry = counts
             .subjects
             .entry(subject.clone())
-            .or_insert_with(|| Subject { bucket: Bucket::full(CALLS_BURST, now), calls: 0 });
-        if !entry.bucket.take(CALLS_BURST, CALLS_PER_S, now) {
-            return Err(Exhausted::Rate);
+            .or_insert_with(|| Subject { bucket: Bucket::full(bounds.calls_burst, now), calls: 0 });
+        if !entry.bucket.take(bounds.calls_burst, bounds.calls_per_s, now) {
+            return Err(Exhausted::Rate { per_s: bounds.calls_per_s });
         }
-        if entry.calls >= SUBJECT_CALLS_MAX {
-            return Err(Exhausted::SubjectCalls);
+        if entry.calls >= bounds.subject_calls {
+            return Err(Exhausted::SubjectCalls { most: bounds.subject_calls });
         }
         if shape == Shape::Stream && streams >= STREAMS_MAX {
             return Err(Exhausted::Streams);
@@ -235,11 +267,11 @@ impl Calls {
 
 impl Counts {
     /// A subject without calls and with a full bucket is as good as unknown.
-    fn forget_idle(&mut self, now: Instant) {
+    fn forget_idle(&mut self, bounds: &Bounds, now: Instant) {
         if self.subjects.len() < SUBJECTS_KEPT {
             return;
         }
-        let refill = Duration::from_secs(u64::from(CALLS_BURST.div_ceil(CALLS_PER_S)));
+        let refill = Duration::from_secs(u64::from(bounds.calls_burst.div_ceil(bounds.calls_per_s)));
         self.subjects.retain(|_, subject| {
             subject.calls > 0 || now.saturating_duration_since(subject.bucket.filled) < refill
         });
@@ -276,17 +308,39 @@ mod tests {
         let v4: IpAddr = "192.0.2.1".parse().unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         let mut held = Vec::new();
-        for _ in 0..ADDRESS_CONNECTIONS_MAX {
-            held.push(connections.admit(connections.slot().await, v4).unwrap());
+        for _ in 0..RUNNING.address_connections {
+            held.push(connections.admit(connections.slot().await, v4, &RUNNING).unwrap());
         }
-        assert!(connections.admit(connections.slot().await, v4).is_none());
-        assert!(connections.admit(connections.slot().await, mapped).is_none());
-        assert!(connections.admit(connections.slot().await, "192.0.2.2".parse().unwrap()).is_some());
+        assert!(connections.admit(connections.slot().await, v4, &RUNNING).is_none());
+        assert!(connections.admit(connections.slot().await, mapped, &RUNNING).is_none());
+        assert!(
+            connections.admit(connections.slot().await, "192.0.2.2".parse().unwrap(), &RUNNING).is_some()
+        );
         held.pop();
-        assert!(connections.admit(connections.slot().await, mapped).is_some());
+        assert!(connections.admit(connections.slot().await, mapped, &RUNNING).is_some());
         held.clear();
         assert!(lock(&connections.addresses).is_empty());
         assert_eq!(connections.slots.available_permits(), CONNECTIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn strangers_have_fewer_connections_from_an_address_and_in_all() {
+        let connections = Connections::default();
+        let mut held = Vec::new();
+        for host in 0..=u8::MAX {
+            let address = IpAddr::from([192, 0, 2, host]);
+            while let Some(admission) = connections.admit(connections.slot().await, address, &MAINTENANCE) {
+                held.push(admission);
+            }
+            assert_eq!(
+                held.len(),
+                (MAINTENANCE.address_connections * (usize::from(host) + 1)).min(MAINTENANCE.connections)
+            );
+        }
+        held.pop();
+        assert!(
+            connections.admit(connections.slot().await, [198, 51, 100, 1].into(), &MAINTENANCE).is_some()
+        );
     }
 
     #[test]
@@ -300,24 +354,24 @@ mod tests {
     async fn the_rate_of_a_subject_is_bounded() {
         let calls = Calls::default();
         let (alice, bob) = (subject("alice"), subject("bob"));
-        let admit = |who: &SubjectName| calls.admit(who, Shape::Unary, Instant::now()).map(drop);
-        for _ in 0..CALLS_BURST {
+        let admit = |who: &SubjectName| calls.admit(who, Shape::Unary, &RUNNING, Instant::now()).map(drop);
+        for _ in 0..RUNNING.calls_burst {
             assert_eq!(admit(&alice), Ok(()));
         }
-        assert_eq!(admit(&alice), Err(Exhausted::Rate));
+        assert_eq!(admit(&alice), Err(Exhausted::Rate { per_s: RUNNING.calls_per_s }));
         assert_eq!(admit(&bob), Ok(()));
         tokio::time::advance(Duration::from_millis(100)).await;
-        let admitted = (0..CALLS_BURST).filter(|_| admit(&alice).is_ok()).count();
+        let admitted = (0..RUNNING.calls_burst).filter(|_| admit(&alice).is_ok()).count();
         assert_eq!(admitted, 10);
         tokio::time::advance(Duration::from_secs(3600)).await;
-        let admitted = (0..2 * CALLS_BURST).filter(|_| admit(&alice).is_ok()).count();
-        assert_eq!(admitted, CALLS_BURST as usize);
+        let admitted = (0..2 * RUNNING.calls_burst).filter(|_| admit(&alice).is_ok()).count();
+        assert_eq!(admitted, RUNNING.calls_burst as usize);
     }
 
     #[test]
     fn calls_at_once_are_bounded() {
         let (calls, now) = (Calls::default(), Instant::now());
-        let admit = |who: usize, shape| calls.admit(&subject(&format!("s{who}")), shape, now);
+        let admit = |who: usize, shape| calls.admit(&subject(&format!("s{who}")), shape, &RUNNING, now);
         let mut held = Vec::new();
         for who in 0..STREAMS_MAX {
             held.push(admit(who % 8, Shape::Stream).unwrap());
@@ -328,23 +382,26 @@ mod tests {
         }
         assert_eq!(admit(9, Shape::Unary).unwrap_err(), Exhausted::Calls);
         held.clear();
-        for _ in 0..SUBJECT_CALLS_MAX {
+        for _ in 0..RUNNING.subject_calls {
             held.push(admit(0, Shape::Stream).unwrap());
         }
-        assert_eq!(admit(0, Shape::Unary).unwrap_err(), Exhausted::SubjectCalls);
+        assert_eq!(
+            admit(0, Shape::Unary).unwrap_err(),
+            Exhausted::SubjectCalls { most: RUNNING.subject_calls }
+        );
         assert!(admit(1, Shape::Unary).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn subjects_at_rest_are_forgotten() {
         let calls = Calls::default();
-        let held = calls.admit(&subject("busy"), Shape::Stream, Instant::now()).unwrap();
+        let held = calls.admit(&subject("busy"), Shape::Stream, &RUNNING, Instant::now()).unwrap();
         for number in 1..SUBJECTS_KEPT {
-            drop(calls.admit(&subject(&format!("s{number}")), Shape::Unary, Instant::now()));
+            drop(calls.admit(&subject(&format!("s{number}")), Shape::Unary, &RUNNING, Instant::now()));
         }
         assert_eq!(lock(&calls.counts).subjects.len(), SUBJECTS_KEPT);
         tokio::time::advance(Duration::from_secs(2)).await;
-        drop(calls.admit(&subject("last"), Shape::Unary, Instant::now()));
+        drop(calls.admit(&subject("last"), Shape::Unary, &RUNNING, Instant::now()));
         assert_eq!(lock(&calls.counts).subjects.len(), 2);
         drop(held);
     }

@@ -10,12 +10,14 @@ use pki::{Bundle, BundleError, RevocationError, Revocations};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ServerConfig, version};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::mode::Mode;
 use crate::verifier::Verifier;
 
 /// Longest file: the most revocations, in hex, are below it.
@@ -26,12 +28,21 @@ const FILE_MAX_BYTES: u64 = 512 * 1024;
 pub struct Material {
     /// For handshakes.
     pub tls: Arc<ServerConfig>,
-    /// CAs of clients.
-    pub cas: Bundle,
-    /// Client certificates that are let in no more.
-    pub revoked: Revocations,
+    /// What the node is up to.
+    pub mode: Mode,
+    /// Who is let in; `None` for anybody, in maintenance only.
+    pub clients: Option<Clients>,
     /// Under which certificates are judged.
     pub clock: Clock,
+}
+
+/// Clients that are let in.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Their CAs.
+    pub cas: Bundle,
+    /// Client certificates of these that are let in no more.
+    pub revoked: Revocations,
 }
 
 /// Why the files are of no use (yet).
@@ -86,6 +97,8 @@ pub enum LoadError {
 #[derive(Deserialize)]
 struct IdentityFile {
     time_floor_s: u64,
+    #[serde(default)]
+    mode: Mode,
 }
 
 impl Material {
@@ -101,20 +114,41 @@ impl Material {
             || Clock::new(identity.time_floor_s),
             |clock| clock.raised_to(identity.time_floor_s),
         );
-        let cas = Bundle::from_pem(&String::from_utf8_lossy(&read(path::APID_CA)?))
-            .map_err(|source| LoadError::Cas { source })?;
-        let revoked = Revocations::parse(&String::from_utf8_lossy(&read(path::APID_REVOKED)?))
-            .map_err(|source| LoadError::Revoked { source })?;
+        let clients = clients(identity.mode, &read(path::APID_CA)?, &read(path::APID_REVOKED)?)?;
         let chain = CertificateDer::pem_slice_iter(&read(path::APID_CERT)?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| LoadError::Pem { source })?;
         let key = PrivateKeyDer::from_pem_slice(&read(path::APID_KEY)?)
             .map_err(|source| LoadError::Pem { source })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Verifier::new(cas.clone(), revoked.clone(), clock, algorithms(&provider));
+        let verifier = verifier(clients.as_ref(), clock, &provider);
         let tls =
             server_config(chain, key, provider, verifier).map_err(|source| LoadError::Tls { source })?;
-        Ok(Self { tls: Arc::new(tls), cas, revoked, clock })
+        Ok(Self { tls: Arc::new(tls), mode: identity.mode, clients, clock })
+    }
+}
+
+/// A node with a configuration has CAs, or nobody is let in at all.
+fn clients(mode: Mode, cas: &[u8], revoked: &[u8]) -> Result<Option<Clients>, LoadError> {
+    let revoked = Revocations::parse(&String::from_utf8_lossy(revoked))
+        .map_err(|source| LoadError::Revoked { source })?;
+    match (mode, Bundle::from_pem(&String::from_utf8_lossy(cas))) {
+        (_, Ok(cas)) => Ok(Some(Clients { cas, revoked })),
+        (Mode::Maintenance, Err(BundleError::Empty)) => Ok(None),
+        (Mode::Maintenance | Mode::Running, Err(source)) => Err(LoadError::Cas { source }),
+    }
+}
+
+fn verifier(
+    clients: Option<&Clients>,
+    clock: Clock,
+    provider: &CryptoProvider,
+) -> Arc<dyn ClientCertVerifier> {
+    match clients.cloned() {
+        Some(Clients { cas, revoked }) => {
+            Arc::new(Verifier::new(cas, revoked, clock, provider.signature_verification_algorithms))
+        }
+        None => WebPkiClientVerifier::no_client_auth(),
     }
 }
 
@@ -122,21 +156,17 @@ fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     provider: Arc<CryptoProvider>,
-    verifier: Verifier,
+    verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would bring an old verdict on the client's certificate with it.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
-}
-
-fn algorithms(provider: &CryptoProvider) -> rustls::crypto::WebPkiSupportedAlgorithms {
-    provider.signature_verification_algorithms
 }
 
 /// The name alone: the directory is configurable, for tests.

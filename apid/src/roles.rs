@@ -6,6 +6,13 @@ use pki::Role::{Admin, Operator, Reader};
 use Answerer::{Health, Machined, Reflection};
 use Shape::{Stream, Unary};
 
+use crate::body::REQUEST_MAX_BYTES;
+
+/// Longest request in maintenance, but for the configuration: a nonce.
+const MAINTENANCE_REQUEST_MAX_BYTES: usize = 4 * 1024;
+/// Longest first configuration: more than the longest text, with its signature.
+const CONFIGURE_MAX_BYTES: usize = 1536 * 1024;
+
 /// Who answers a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answerer {
@@ -37,10 +44,16 @@ pub struct Method {
     pub shape: Shape,
     /// Who answers.
     pub answerer: Answerer,
+    /// Longest request.
+    pub request_max_bytes: usize,
 }
 
 const fn row(path: &'static str, role: Role, shape: Shape, answerer: Answerer) -> Method {
-    Method { path, role, shape, answerer }
+    Method { path, role, shape, answerer, request_max_bytes: REQUEST_MAX_BYTES }
+}
+
+const fn maintenance(path: &'static str, request_max_bytes: usize) -> Method {
+    Method { path, role: Reader, shape: Unary, answerer: Machined, request_max_bytes }
 }
 
 /// Every method that clients can call.
@@ -74,7 +87,15 @@ pub const METHODS: &[Method] = &[
     row("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Reader, Stream, Reflection),
 ];
 
-/// The row of a path.
+/// Every method of a node without configuration, where these are the only ones. machined itself asks for what makes
+/// an admin here: the pairing code, or a signature.
+pub const MAINTENANCE: &[Method] = &[
+    maintenance("/cairn.maintenance.v1.MaintenanceService/Configure", CONFIGURE_MAX_BYTES),
+    maintenance("/cairn.maintenance.v1.MaintenanceService/Prove", MAINTENANCE_REQUEST_MAX_BYTES),
+    maintenance("/cairn.maintenance.v1.MaintenanceService/Status", MAINTENANCE_REQUEST_MAX_BYTES),
+];
+
+/// The row of a path on a node with a configuration.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.path == path)
@@ -115,9 +136,12 @@ mod tests {
 
     #[test]
     fn every_method_has_a_row_and_every_row_a_method() {
-        let mut machined = described(proto::DESCRIPTORS);
-        machined.retain(|path, _| !path.starts_with("/cairn.maintenance."));
+        let (maintenance, machined): (BTreeMap<_, _>, BTreeMap<_, _>) = described(proto::DESCRIPTORS)
+            .into_iter()
+            .partition(|(path, _)| path.starts_with("/cairn.maintenance."));
         assert_eq!(rows(Machined), shapes(machined));
+        let in_maintenance = MAINTENANCE.iter().map(|method| (method.path.to_owned(), method.shape));
+        assert_eq!(in_maintenance.collect::<BTreeMap<_, _>>(), shapes(maintenance));
         assert_eq!(rows(Health), shapes(described(tonic_health::pb::FILE_DESCRIPTOR_SET)));
         assert_eq!(rows(Reflection), shapes(described(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)));
         let rows: usize = [Machined, Health, Reflection].map(|answerer| rows(answerer).len()).iter().sum();

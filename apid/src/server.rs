@@ -154,7 +154,8 @@ impl Server {
     }
 
     fn admit(&self, slot: Slot, stream: TcpStream, address: SocketAddr) {
-        let Some(admission) = self.connections.admit(slot, address.ip()) else {
+        let bounds = self.material.borrow().mode.bounds();
+        let Some(admission) = self.connections.admit(slot, address.ip(), bounds) else {
             report(&self.refusals, address, &"too many connections of this address");
             return;
         };

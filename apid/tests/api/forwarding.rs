@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apid::body::REQUEST_MAX_BYTES;
-use apid::limits::{CALLS_BURST, SUBJECT_CALLS_MAX};
+use apid::limits::RUNNING;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use pki::Role;
@@ -98,7 +98,7 @@ async fn one_subject_cannot_call_without_end() {
     let other = rig.client("calm", Role::Reader).await;
     let mut answered = 0;
     let refused = loop {
-        let batch = join_all((0..SUBJECT_CALLS_MAX / 2).map(|_| unary(&client, GET_VERSION))).await;
+        let batch = join_all((0..RUNNING.subject_calls / 2).map(|_| unary(&client, GET_VERSION))).await;
         answered += batch.iter().filter(|result| result.is_ok()).count();
         if let Some(refused) = batch.into_iter().find_map(Result::err) {
             break refused;
@@ -106,7 +106,7 @@ async fn one_subject_cannot_call_without_end() {
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     assert!(refused.message().contains("per second"), "{refused:?}");
-    assert!(answered >= CALLS_BURST as usize, "{answered}");
+    assert!(answered >= RUNNING.calls_burst as usize, "{answered}");
     assert_eq!(code(&unary(&other, GET_VERSION).await), Code::Ok);
 }
 
@@ -115,7 +115,7 @@ async fn one_subject_cannot_hold_all_streams() {
     let mut rig = Rig::start().await;
     let client = rig.client("hoarder", Role::Reader).await;
     let mut held = Vec::new();
-    for _ in 0..SUBJECT_CALLS_MAX {
+    for _ in 0..RUNNING.subject_calls {
         held.push((stream(&client, WATCH).await.unwrap(), rig.machined.next().await.frames.unwrap()));
     }
     let refused = stream(&client, WATCH).await.unwrap_err();

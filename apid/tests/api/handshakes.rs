@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use apid::connection::{FIRST_CALL_TIMEOUT, HANDSHAKE_TIMEOUT};
-use apid::limits::ADDRESS_CONNECTIONS_MAX;
+use apid::limits::RUNNING;
 use pki::{Role, Template, Usage, Validity};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -149,7 +149,7 @@ async fn sessions_are_not_resumed() {
 async fn half_open_handshakes_are_bounded_in_number_and_time() {
     let rig = Rig::start().await;
     let mut silent = Vec::new();
-    for _ in 0..ADDRESS_CONNECTIONS_MAX {
+    for _ in 0..RUNNING.address_connections {
         silent.push(TcpStream::connect(rig.address).await.unwrap());
     }
     let mut one_more = TcpStream::connect(rig.address).await.unwrap();

@@ -7,4 +7,5 @@ mod handshakes;
 mod lifetime;
 mod log;
 mod machined;
+mod maintenance;
 mod rig;

@@ -76,6 +76,13 @@ impl Files {
         self.write("identity.json", &format!(r#"{{"node_id":"{NODE}","time_floor_s":{floor_s}}}"#));
     }
 
+    /// A node without configuration; clients need a certificate of the medium's CA, if it has one.
+    pub fn write_maintenance(&self, medium: Option<&Bundle>) {
+        self.write("ca.crt", &medium.map(Bundle::to_pem).unwrap_or_default());
+        let facts = format!(r#"{{"mode":"maintenance","node_id":"{NODE}","time_floor_s":{FLOOR_S}}}"#);
+        self.write("identity.json", &facts);
+    }
+
     pub fn write_cas(&self, bundle: &Bundle) {
         self.write("ca.crt", &bundle.to_pem());
     }
@@ -139,9 +146,14 @@ impl Rig {
 
     /// With another floor under the node's clock.
     pub async fn start_at(floor_s: u64) -> Self {
+        Self::start_with(|files| files.write_identity(floor_s)).await
+    }
+
+    /// With other files.
+    pub async fn start_with(change: impl FnOnce(&Files)) -> Self {
         let files = Files::new();
         files.write_all();
-        files.write_identity(floor_s);
+        change(&files);
         let machined = Machined::start(&files.socket());
         let server = Server::start(files.options()).await.unwrap();
         let address = server.address();
@@ -214,7 +226,14 @@ pub async fn channel(
     ca: &Ca,
     credentials: &Credentials,
 ) -> Result<Channel, tonic::transport::Error> {
-    let config = tls(ca, Some(credentials), &[&TLS13]);
+    channel_of(address, tls(ca, Some(credentials), &[&TLS13])).await
+}
+
+/// A channel over one connection with this TLS.
+pub async fn channel_of(
+    address: SocketAddr,
+    config: ClientConfig,
+) -> Result<Channel, tonic::transport::Error> {
     let connector = tower::service_fn(move |_| {
         let config = config.clone();
         async move { connect(address, config).await.map(TokioIo::new) }

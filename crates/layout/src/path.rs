@@ -24,7 +24,8 @@ pub const APID_CERT: &str = "/run/apid/server.crt";
 pub const APID_CA: &str = "/run/apid/ca.crt";
 /// SHA-256 of revoked client certificates, one per line in hex.
 pub const APID_REVOKED: &str = "/run/apid/revoked";
-/// JSON: {"node_id": string, "time_floor_s": seconds since 1970}.
+/// JSON: {"node_id": string, "time_floor_s": seconds since 1970, "mode": "running" (default), "maintenance" or
+/// "recovery"}.
 pub const APID_IDENTITY: &str = "/run/apid/identity.json";
 /// containerd's socket.
 pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
