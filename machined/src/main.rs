@@ -16,16 +16,19 @@ mod follow;
 mod foundation;
 mod health;
 mod identity;
+mod installer;
 mod kubernetes;
 mod logs;
 mod network;
 mod notify;
+mod probes;
 mod release;
 mod settings;
 mod startup;
 mod storage;
 mod store;
 mod trust;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -43,7 +46,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(startup::run()) {
+    let run = async {
+        if installer::is_wanted() { Ok(installer::run().await) } else { startup::run().await }
+    };
+    match runtime.block_on(run) {
         Ok(never) => match never {},
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "machined ends");

@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 
@@ -89,9 +90,7 @@ impl Seed {
     }
 
     fn unpack_from(esp: &Path, folder: &Path, scope: Scope) -> Result<Option<Self>, SeedError> {
-        let mut device = File::open(esp).map_err(SeedError::Read)?;
-        let place = locate(|offset, data| device.read_exact_at(data, offset))?;
-        device.seek(SeekFrom::Start(place.start)).map_err(SeedError::Read)?;
+        let (device, place) = open(esp)?;
         make(folder).map_err(SeedError::Read)?;
         let seed = Self { folder: folder.to_owned() };
         let mut is_empty = true;
@@ -114,6 +113,28 @@ impl Seed {
         io::copy(content, &mut File::create_new(path)?).map(drop)
     }
 
+    /// The archive as it lies there, and its size; `None` unless it is what holds this configuration.
+    pub fn archive(
+        disk: &SystemDisk,
+        configuration: &str,
+    ) -> Result<Option<(io::Take<File>, u64)>, StorageError> {
+        let is_from_here = Self::unpack(disk)?.is_some_and(|seed| {
+            let path = seed.path().join(layout::CONFIG_VOLUME_FILE);
+            fs::read_to_string(path).is_ok_and(|text| text == configuration)
+        });
+        if !is_from_here {
+            return Ok(None);
+        }
+        let esp = disk.image_partition(&layout::ESP)?;
+        match open(&esp) {
+            Ok((device, place)) => {
+                let size_bytes = place.end - place.start;
+                Ok(Some((device.take(size_bytes), size_bytes)))
+            }
+            Err(source) => Err(StorageError::Seed { device: esp, source }),
+        }
+    }
+
     /// Where its files are.
     pub fn path(&self) -> &Path {
         &self.folder
@@ -123,6 +144,14 @@ impl Seed {
     pub fn admin_ca(&self) -> Option<String> {
         fs::read_to_string(self.folder.join(layout::SEED_ADMIN_CA)).ok()
     }
+}
+
+/// The ESP, set to the seed's beginning, and where in it the seed lies.
+fn open(esp: &Path) -> Result<(File, Range<u64>), SeedError> {
+    let mut device = File::open(esp).map_err(SeedError::Read)?;
+    let place = locate(|offset, data| device.read_exact_at(data, offset))?;
+    device.seek(SeekFrom::Start(place.start)).map_err(SeedError::Read)?;
+    Ok((device, place))
 }
 
 /// Readable by root only: a configuration may hold secrets.

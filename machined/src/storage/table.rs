@@ -169,7 +169,7 @@ fn random_guid() -> Result<[u8; 16], StorageError> {
 }
 
 /// The table's byte order: the first three groups are little-endian (UEFI 2.10, appendix A).
-fn guid_bytes(text: layout::Guid) -> Option<[u8; 16]> {
+pub fn guid_bytes(text: layout::Guid) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(|character| *character != '-').collect();
     let mut guid = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?.to_be_bytes();
     guid[0..4].reverse();
