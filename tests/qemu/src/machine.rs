@@ -38,6 +38,15 @@ pub enum Watchdog {
     None,
 }
 
+/// How the disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// virtio-blk, which QEMU has the firmware start from.
+    Virtio,
+    /// NVM Express; what the firmware starts from is its own affair, as on real machines.
+    Nvme,
+}
+
 /// What a machine is made of.
 #[derive(Clone, Debug)]
 pub struct Hardware {
@@ -57,6 +66,8 @@ pub struct Hardware {
     pub extra: Vec<String>,
     /// Logical sector size of the disk.
     pub sector_bytes: u32,
+    /// How the disk is attached.
+    pub attachment: Attachment,
     /// Where all writes to the disk are recorded, for `replay`.
     pub write_log: Option<PathBuf>,
 }
@@ -72,6 +83,7 @@ impl Default for Hardware {
             test_hooks: None,
             extra: Vec::new(),
             sector_bytes: 512,
+            attachment: Attachment::Virtio,
             write_log: None,
         }
     }
@@ -339,13 +351,13 @@ fn command(
     command.args(["-drive", &format!("if=pflash,format=raw,file={}", path(files.variables()))]);
     disk(&mut command, files, hardware);
     let sectors = hardware.sector_bytes;
-    // Boot index 0 is for a disk that a test wants to be preferred.
-    command.args([
-        "-device",
-        &format!(
-            "virtio-blk-pci,drive=disk,bootindex=1,logical_block_size={sectors},physical_block_size={sectors}"
-        ),
-    ]);
+    let sectors = format!("logical_block_size={sectors},physical_block_size={sectors}");
+    let device = match hardware.attachment {
+        // Boot index 0 is for a disk that a test wants to be preferred.
+        Attachment::Virtio => format!("virtio-blk-pci,drive=disk,bootindex=1,{sectors}"),
+        Attachment::Nvme => format!("nvme,drive=disk,serial=internal,{sectors}"),
+    };
+    command.args(["-device", &device]);
     if files.config_volume().exists() {
         let volume = path(files.config_volume());
         command.args(["-drive", &format!("if=virtio,file={volume},format=raw,readonly=on")]);

@@ -1,4 +1,4 @@
-//! Disks written by `osctl flash`: a node that brings its configuration along needs no hands.
+//! Disks written by `osctl flash` and by the installer: a node that brings its configuration along needs no hands.
 
 #![allow(missing_docs)]
 
@@ -10,11 +10,11 @@ use std::{
     process::Command,
 };
 
-use support::{bed, blueprint, folder, tools};
+use support::{BOOT, bed, blueprint, folder, tools};
 use testbed::{
     bed::Bed,
-    machine::{self, Files},
-    node::Node,
+    machine::{self, Attachment, Files},
+    node::{Blueprint, Node},
 };
 
 const DISK_BYTES: u64 = 8 << 30;
@@ -59,6 +59,12 @@ fn configuration(bed: &Bed, files: &Files, name: &str) -> String {
     let pods = ["--static-pod", &hello, "--static-pod", &probe];
     let generate = ["gen", "config", "--secrets", &secrets, "--hostname", name, "-o", &output];
     osctl(bed, &[&generate[..], &pods].concat());
+    // Only an installer looks at it.
+    let text = fs::read_to_string(&output).unwrap();
+    let selected =
+        text.replace("kind: Machine\n", "kind: Machine\ninstallDisk:\n  bus: nvme\n  minSize: 5GiB\n");
+    assert_ne!(selected, text);
+    fs::write(&output, selected).unwrap();
     output
 }
 
