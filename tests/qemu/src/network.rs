@@ -13,28 +13,35 @@ pub enum Network {
     Absent,
     /// The gateway, from the start.
     Served,
-    /// A hub with nobody on it, until [`plug_in_gateway`].
+    /// A hub without a gateway, until [`plug_in_gateway`].
     Silent,
 }
 
 /// QEMU's arguments.
 pub fn arguments(hardware: &Hardware, ports: &[u16]) -> Vec<String> {
-    let netdev = match hardware.network {
+    let netdevs = match hardware.network {
         Network::Absent => return Vec::new(),
         Network::Served => {
             let forwards: String = forwards(hardware, ports).map(|rule| format!(",hostfwd={rule}")).collect();
             // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
-            format!("user,id=net,restrict=on{forwards}")
+            vec![format!("user,id=net,restrict=on{forwards}")]
         }
-        Network::Silent => "hubport,id=net,hubid=0".to_owned(),
+        // A hub takes frames only for as long as someone else is on it; who has no IPv4 answers no DHCP.
+        Network::Silent => vec![
+            "user,id=mute,restrict=on,ipv4=off".to_owned(),
+            "hubport,id=mute-port,hubid=0,netdev=mute".to_owned(),
+            "hubport,id=net,hubid=0".to_owned(),
+        ],
     };
-    ["-netdev", &netdev, "-device", "virtio-net-pci,netdev=net"].map(str::to_owned).into()
+    let netdevs = netdevs.into_iter().flat_map(|netdev| ["-netdev".to_owned(), netdev]);
+    netdevs.chain(["-device".to_owned(), "virtio-net-pci,netdev=net".to_owned()]).collect()
 }
 
 /// Brings the gateway to a silent hub.
 pub fn plug_in_gateway(qmp: &mut Qmp, hardware: &Hardware, ports: &[u16]) -> Result<()> {
     let forwards: Vec<_> = forwards(hardware, ports).map(|rule| json!({"str": rule})).collect();
-    let gateway = json!({"type": "user", "id": "gateway", "restrict": true, "hostfwd": forwards});
+    let gateway =
+        json!({"type": "user", "id": "gateway", "restrict": true, "ipv6": false, "hostfwd": forwards});
     qmp.execute("netdev_add", gateway)?;
     let port = json!({"type": "hubport", "id": "gateway-port", "hubid": 0, "netdev": "gateway"});
     qmp.execute("netdev_add", port).map(drop)
