@@ -18,6 +18,7 @@ use crate::{
     release::Release,
     storage::{self, BootState, Origin, StorageError, SystemDisk},
     trust::{Trust, TrustError},
+    volumes,
 };
 
 /// What must be there before the API can be served.
@@ -110,6 +111,10 @@ pub fn bring_up_data(
     let mut boot_state = boot_state.lock().unwrap_or_else(PoisonError::into_inner);
     let provisioned = boot_state.is_provisioned();
     storage::bring_up_data(disk, provisioned).map_err(FoundationError::Storage)?;
+    // Volumes alone suffer if this fails, and their condition says so.
+    if let Err(error) = volumes::reserve_places() {
+        tracing::error!(error = error_chain(&error), "the place of volumes is not reserved");
+    }
     if provisioned {
         return Ok(());
     }

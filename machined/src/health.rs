@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 15] = [
+pub const CONDITIONS: [&str; 16] = [
     "configuration",
     "containerd",
     "disks",
@@ -20,6 +20,7 @@ pub const CONDITIONS: [&str; 15] = [
     "storage",
     "swap",
     "sysctls",
+    "volumes",
     "watchdog",
 ];
 

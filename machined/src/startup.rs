@@ -30,7 +30,7 @@ use crate::{
     settings,
     storage::{self, BootState, SystemDisk},
     store::Store,
-    trust,
+    trust, volumes,
 };
 
 /// Between attempts at what only a person or another disk can mend.
@@ -109,6 +109,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     tokio::spawn(network::run(Arc::clone(&context)));
     tokio::spawn(kubernetes::run(Arc::clone(&context)));
     tokio::spawn(settings::run(Arc::clone(&context)));
+    tokio::spawn(volumes::run(Arc::clone(&context)));
     tokio::spawn(manager.run(reboot));
     api::serve(listener, context).await.map_err(StartupError::Api)?;
     // The server ends only with an error.

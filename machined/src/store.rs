@@ -1,6 +1,7 @@
 //! The resource store as tasks share it: the pure store behind a lock, and a signal that it changed.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,11 +14,15 @@ use tokio::sync::watch;
 pub struct Store {
     resources: Arc<Mutex<resource::Store>>,
     version: Arc<watch::Sender<u64>>,
+    owned: Arc<Mutex<Owned>>,
 }
+
+/// Ids by kind and owner.
+type Owned = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
 
 impl Default for Store {
     fn default() -> Self {
-        Self { resources: Arc::default(), version: Arc::new(watch::Sender::new(0)) }
+        Self { resources: Arc::default(), version: Arc::new(watch::Sender::new(0)), owned: Arc::default() }
     }
 }
 
@@ -48,6 +53,20 @@ impl Store {
         });
         for id in gone {
             self.remove::<S>(&id);
+        }
+    }
+
+    /// Replaces the resources of a kind that this owner published before; those of others stay.
+    pub fn replace_owned<S: Spec>(&self, owner: &'static str, all: impl IntoIterator<Item = (String, S)>) {
+        let mut kept = BTreeSet::new();
+        for (id, spec) in all {
+            self.put(&id, &spec);
+            kept.insert(id);
+        }
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = owned.insert((const { S::KIND.name }, owner), kept.clone()).unwrap_or_default();
+        for gone in former.difference(&kept) {
+            self.remove::<S>(gone);
         }
     }
 
@@ -94,5 +113,17 @@ mod tests {
         let before = *changed.borrow_and_update();
         store.put("b", &Service::default());
         assert_eq!(*changed.borrow(), before, "an equal spec is no change");
+    }
+
+    #[test]
+    fn an_owner_replaces_only_what_is_its_own() {
+        let store = Store::default();
+        let rows =
+            |ids: &[&str]| ids.iter().map(|id| ((*id).to_owned(), Service::default())).collect::<Vec<_>>();
+        store.replace_owned("one", rows(&["a", "b"]));
+        store.replace_owned("other", rows(&["c"]));
+        store.replace_owned("one", rows(&["b"]));
+        let left: Vec<String> = store.read(|s| s.list(&Service::KIND).map(|r| r.id.clone()).collect());
+        assert_eq!(left, ["b", "c"]);
     }
 }

@@ -53,7 +53,7 @@ fn look() -> Look {
 
 fn publish(context: &Context, look: Look) {
     context.store.replace_all(look.disks);
-    context.store.replace_all(look.volumes);
+    context.store.replace_owned("storage", look.volumes);
     let (status, reason, message) = judge_clones(&look.clones);
     context.health.set("disks", status, reason, message);
     let (status, reason, message) = judge_room(look.room);

@@ -25,7 +25,7 @@ const OUTPUT_LINES_MAX: usize = 4;
 
 /// How far e2fsck may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repair {
+pub enum Repair {
     /// What can be repaired without loss.
     Safe,
     /// Everything, at the price of what cannot be made sense of.
@@ -34,7 +34,7 @@ pub(super) enum Repair {
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Checked {
+pub enum Checked {
     /// It can be mounted.
     Sound,
     /// It cannot; this is why.
@@ -53,7 +53,7 @@ pub(super) fn has_ext4(device: &Path) -> Result<bool, StorageError> {
 }
 
 /// Checks, replays the journal and repairs.
-pub(super) fn check(device: &Path, repair: Repair) -> Result<Checked, StorageError> {
+pub fn check(device: &Path, repair: Repair) -> Result<Checked, StorageError> {
     let how = match repair {
         Repair::Safe => "-p",
         Repair::Full => "-y",
@@ -66,7 +66,7 @@ pub(super) fn check(device: &Path, repair: Repair) -> Result<Checked, StorageErr
 }
 
 /// Makes a file system, of this size or as large as the device, and returns when it lies on the medium.
-pub(super) fn format(
+pub fn format(
     device: &Path,
     label: &str,
     options: &[&str],
@@ -86,7 +86,7 @@ pub(super) fn format(
 }
 
 /// Mounts it, making the directory if need be.
-pub(super) fn mount_ext4(device: &Path, target: &Path, flags: MsFlags, data: &str) -> Result<(), Errno> {
+pub fn mount_ext4(device: &Path, target: &Path, flags: MsFlags, data: &str) -> Result<(), Errno> {
     // On the read-only root the directory exists; the mount tells if it does not.
     let _ = fs::create_dir_all(target);
     mount(Some(device), target, Some("ext4"), flags, Some(data))

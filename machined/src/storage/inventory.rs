@@ -14,6 +14,8 @@ use super::system::{find_system_disk, has_image, number};
 
 const BLOCK: &str = "/sys/block";
 const SYSFS_SECTOR_BYTES: u64 = 512;
+/// Kernel names of optical drives.
+const OPTICAL: &str = "sr";
 
 /// The disks that the kernel sees, by name; drives without a medium and devices that it makes up are left out.
 pub fn disks() -> Vec<(String, Disk)> {
@@ -29,6 +31,20 @@ pub fn disks() -> Vec<(String, Disk)> {
         .collect();
     disks.sort_by(|(left, _), (right, _)| left.cmp(right));
     disks
+}
+
+/// The disks that something may be stored on: neither the system's, nor one that a Cairn image was written to, nor one
+/// that takes no writes. None while the system disk is not known.
+pub fn spare_disks() -> Vec<Disk> {
+    let disks = disks();
+    if !disks.iter().any(|(_, disk)| disk.system) {
+        return Vec::new();
+    }
+    let clones = clones();
+    let is_spare = |name: &str, disk: &Disk| {
+        !disk.system && !disk.read_only && !name.starts_with(OPTICAL) && !clones.contains(&disk.path)
+    };
+    disks.into_iter().filter(|(name, disk)| is_spare(name, disk)).map(|(_, disk)| disk).collect()
 }
 
 /// Devices of the other disks that a Cairn image was written to.
@@ -99,7 +115,7 @@ fn transport(name: &str, physical: &str) -> &'static str {
     match name {
         _ if physical.contains("/usb") => "usb",
         _ if name.starts_with("nvme") => "nvme",
-        _ if name.starts_with("vd") => "virtio",
+        _ if name.starts_with("vd") || physical.contains("/virtio") => "virtio",
         _ if name.starts_with("mmcblk") => "mmc",
         _ if name.starts_with("sd") || name.starts_with("sr") => "scsi",
         _ => "other",
@@ -114,15 +130,20 @@ fn volume(managed: &Managed) -> Volume {
     };
     let Some(device) = mounted_source(Path::new(managed.mount_point)) else { return volume };
     volume.phase = "mounted".to_owned();
-    volume.device = device;
+    describe_mounted(&mut volume, &device);
+    volume
+}
+
+/// What a file system that is mounted says of itself.
+pub fn describe_mounted(volume: &mut Volume, device: &str) {
+    volume.device = device.to_owned();
     volume.file_system = "ext4".to_owned();
-    if let Ok(usage) = statvfs(managed.mount_point) {
+    if let Ok(usage) = statvfs(volume.mount_point.as_str()) {
         let bytes = |blocks: u64| blocks.saturating_mul(usage.fragment_size());
         volume.size_bytes = Some(bytes(usage.blocks()));
         let used_bytes = bytes(usage.blocks().saturating_sub(usage.blocks_free()));
         volume.used_mib = Some(used_bytes.div_ceil(MIB));
     }
-    volume
 }
 
 #[cfg(test)]
@@ -136,6 +157,10 @@ mod tests {
         assert_eq!(transport("sda", "/sys/devices/pci0000:00/ata1/block/sda"), "scsi");
         assert_eq!(transport("nvme0n1", ""), "nvme");
         assert_eq!(transport("vda", ""), "virtio");
+        assert_eq!(
+            transport("sda", "/sys/devices/pci0000:00/0000:00:04.0/virtio1/host0/block/sda"),
+            "virtio"
+        );
         assert_eq!(transport("mmcblk0", ""), "mmc");
         assert_eq!(transport("nbd0", ""), "other");
     }
