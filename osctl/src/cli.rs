@@ -234,20 +234,31 @@ pub enum GenCommand {
     /// Make a client certificate and write it into a context
     Client(GenClient),
     /// Print the first configuration of a node
-    Config {
-        /// Secrets bundle whose CA the node shall trust
-        #[arg(long, value_name = "FILE")]
-        secrets: PathBuf,
-        /// Hostname of the node
-        #[arg(long, value_name = "NAME")]
-        hostname: Option<String>,
-        /// Pod manifest to run; may be repeated
-        #[arg(long = "static-pod", value_name = "FILE")]
-        static_pods: Vec<PathBuf>,
-        /// File to write (default: standard output)
-        #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
-        output: Option<Output>,
-    },
+    Config(GenConfig),
+}
+
+/// Arguments of `gen config`.
+#[derive(Debug, Args)]
+pub struct GenConfig {
+    /// Secrets bundle whose CA the node shall trust
+    #[arg(long, value_name = "FILE")]
+    pub secrets: PathBuf,
+    /// Hostname of the node
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Pod manifest to run; may be repeated
+    #[arg(long = "static-pod", value_name = "FILE")]
+    pub static_pods: Vec<PathBuf>,
+    /// Further documents, merged into the configuration
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+    /// Table of nodes (.csv or .yaml): a file for each row. Columns are called as fields, such as Machine.hostname or
+    /// Interface/eth0.addresses; -o names the folder
+    #[arg(long, value_name = "FILE", conflicts_with = "hostname")]
+    pub values: Option<PathBuf>,
+    /// File to write, with --values the folder (default: standard output)
+    #[arg(id = "output", short, long, value_name = "FILE", value_parser = output_file)]
+    pub output: Option<Output>,
 }
 
 /// Arguments of `gen client`.

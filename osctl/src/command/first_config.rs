@@ -30,6 +30,14 @@ pub fn documents(ca: &Ca, hostname: Option<&str>, static_pods: &[PathBuf]) -> Re
     Ok(text)
 }
 
+/// The configuration with the documents of `more` merged into it.
+pub fn merged(text: &str, more: &str) -> Result<String, Failure> {
+    let refused = |why: String| Failure::error("the node would refuse this configuration").why(why);
+    let base = config::Documents::parse(text).map_err(|errors| refused(errors.to_string()))?;
+    let merged = config::merge::strategic(&base, more).map_err(|error| refused(error.to_string()))?;
+    merged.to_yaml().map_err(|error| refused(error.to_string()))
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<T> {

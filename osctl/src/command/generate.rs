@@ -6,8 +6,8 @@ use pki::Validity;
 
 use super::Session;
 use super::draft::Draft;
-use super::first_config;
-use crate::cli::{GenClient, GenCommand, Output};
+use super::{first_config, fleet};
+use crate::cli::{GenClient, GenCommand, GenConfig, Output};
 use crate::contexts::Contexts;
 use crate::failure::{Failure, chain};
 use crate::node::Client;
@@ -21,15 +21,25 @@ pub fn run(session: &Session, command: GenCommand) -> Result<(), Failure> {
     match command {
         GenCommand::Secrets { output, force, encrypt } => make_secrets(output, force, encrypt),
         GenCommand::Client(arguments) => make_client(session, &arguments),
-        GenCommand::Config { secrets, hostname, static_pods, output } => {
-            let ca = secrets::load(&secrets)?;
-            let text = first_config::documents(&ca, hostname.as_deref(), &static_pods)?;
-            match destination(output)? {
-                Some(path) => file::replace(&path, &text)
-                    .map_err(|error| Failure::error(format!("cannot write {}", path.display())).why(error)),
-                None => output::write(text.as_bytes()),
-            }
+        GenCommand::Config(arguments) => make_config(arguments),
+    }
+}
+
+fn make_config(arguments: GenConfig) -> Result<(), Failure> {
+    let ca = secrets::load(&arguments.secrets)?;
+    let mut text = first_config::documents(&ca, arguments.hostname.as_deref(), &arguments.static_pods)?;
+    if let Some(path) = &arguments.base {
+        let base = file::read(path)
+            .map_err(|error| Failure::error(format!("cannot read {}", path.display())).why(error))?;
+        text = first_config::merged(&text, &base)?;
+    }
+    match (arguments.values, destination(arguments.output)?) {
+        (Some(values), Some(folder)) => fleet::generate(&text, &values, &folder),
+        (Some(_), None) => {
+            Err(Failure::usage("--values writes a file for each node: say into which folder with -o"))
         }
+        (None, Some(path)) => secrets_to_file(&path, &text),
+        (None, None) => output::write(text.as_bytes()),
     }
 }
 

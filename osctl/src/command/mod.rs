@@ -6,6 +6,7 @@ mod configuration;
 mod draft;
 mod first_config;
 mod flash;
+mod fleet;
 mod generate;
 mod get;
 mod health;
