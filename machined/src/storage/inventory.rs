@@ -101,13 +101,24 @@ fn disk(name: &str, system: bool) -> Disk {
         size_bytes: count("size").saturating_mul(SYSFS_SECTOR_BYTES),
         sector_bytes: count("queue/logical_block_size").try_into().unwrap_or_default(),
         model: text("device/model").or_else(|| text("device/name")).unwrap_or_default(),
-        serial: text("serial").or_else(|| text("device/serial")).unwrap_or_default(),
+        serial: text("serial")
+            .or_else(|| text("device/serial"))
+            .or_else(|| scsi_serial(&fs::read(sysfs.join("device/vpd_pg80")).ok()?))
+            .unwrap_or_default(),
         transport: transport(name, &physical.to_string_lossy()).to_owned(),
         rotational: count("queue/rotational") == 1,
         removable: count("removable") == 1,
         read_only: count("ro") == 1,
         system,
     }
+}
+
+/// The unit serial number page of a SCSI or ATA disk (SPC-4, 7.8.17): four bytes, the last two the length, then text.
+fn scsi_serial(page: &[u8]) -> Option<String> {
+    let length = usize::from(u16::from_be_bytes(*page.get(2..)?.first_chunk()?));
+    let text = std::str::from_utf8(page.get(4..)?.get(..length)?).ok()?;
+    let text = text.trim_matches([' ', '\0']);
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// By the kernel's name and by the bus that the device hangs on.
@@ -163,6 +174,14 @@ mod tests {
         );
         assert_eq!(transport("mmcblk0", ""), "mmc");
         assert_eq!(transport("nbd0", ""), "other");
+    }
+
+    #[test]
+    fn serial_numbers_of_scsi_disks_are_read() {
+        assert_eq!(scsi_serial(b"\0\x80\0\x08  S3Z1\0\0").as_deref(), Some("S3Z1"));
+        for page in [b"".as_slice(), b"\0\x80\0", b"\0\x80\0\x02  ", b"\0\x80\0\x09S3Z1"] {
+            assert_eq!(scsi_serial(page), None);
+        }
     }
 
     #[test]
