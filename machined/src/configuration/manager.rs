@@ -172,7 +172,18 @@ pub struct Parts<S, K> {
 /// A run under way.
 pub(super) struct Job {
     pub(super) generation: Generation,
+    /// Carries the plan out, then watches the gate.
     pub(super) task: JoinHandle<Result<(), String>>,
+    /// Told in between.
+    pub(super) executed: Option<oneshot::Receiver<()>>,
+}
+
+/// What becomes of a job.
+pub(super) enum News {
+    /// The node obeys the generation. Its conditions are still watched.
+    Executed,
+    /// The end.
+    Ended(Generation, Result<(), String>),
 }
 
 /// The manager.
@@ -234,7 +245,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                judged = finished(&mut self.job) => self.judged(judged).await,
+                news = news(&mut self.job) => self.hear(news).await,
                 () = due(deadline_ms, self.keeper.now()) => self.happen(Event::Tick).await,
             }
             self.publish();
@@ -243,14 +254,20 @@ impl<S: Services, K: Keeper> Manager<S, K> {
     }
 }
 
-/// The end of the job; never while there is none.
-async fn finished(job: &mut Option<Job>) -> (Generation, Result<(), String>) {
-    match job {
-        Some(Job { generation, task }) => {
-            let ended = task.await.unwrap_or_else(|error| Err(error.to_string()));
-            (*generation, ended)
+/// What becomes of the job; nothing while there is none.
+async fn news(job: &mut Option<Job>) -> News {
+    let Some(Job { generation, task, executed }) = job else { return std::future::pending().await };
+    let runs = async {
+        match executed {
+            Some(executed) => executed.await,
+            None => std::future::pending().await,
         }
-        None => std::future::pending().await,
+    };
+    tokio::select! {
+        biased;
+        // Without a word the job ends at once.
+        Ok(()) = runs => News::Executed,
+        ended = task => News::Ended(*generation, ended.unwrap_or_else(|error| Err(error.to_string()))),
     }
 }
 

@@ -147,7 +147,8 @@ impl Rig {
             timeout_s: 120,
             author: "admin".into(),
             created_s: 7,
-            accept_unreachable: false,
+            // Nothing that the tests name is there.
+            accept_unreachable: true,
             text: text.to_owned(),
             config: config::parse(text).unwrap(),
         }
@@ -156,6 +157,14 @@ impl Rig {
     async fn apply(&self, text: &str, mode: Mode) -> Outcome {
         let accepted = self.handle.apply(self.change(text, mode)).await.unwrap();
         ended(accepted).await
+    }
+
+    /// Confirms, and waits until the gate has, too.
+    async fn confirm(&self, generation: Generation) {
+        self.handle.confirm(generation).await.unwrap();
+        let mut view = self.handle.view.clone();
+        view.wait_for(|view| view.index.trial().is_none()).await.unwrap();
+        assert_eq!(self.handle.view().index.confirmed(), generation);
     }
 
     fn runs(&self) -> Option<String> {
@@ -191,7 +200,7 @@ async fn what_could_cut_the_admin_off_waits_for_him() {
     assert!(matches!(refused, Refused::Step(Refusal::TrialRuns { generation: Generation(2), .. })));
     assert!(rig.node.trusted.lock().unwrap().is_empty(), "a trial leaves no trust behind");
 
-    rig.handle.confirm(Generation(2)).await.unwrap();
+    rig.confirm(Generation(2)).await;
     assert_eq!(rig.on_disk().confirmed(), Generation(2));
     assert_eq!(*rig.node.trusted.lock().unwrap(), [Some("new".to_owned())]);
 }
@@ -216,8 +225,9 @@ async fn what_nobody_confirms_is_taken_back_as_it_came() {
 async fn a_broken_service_takes_the_change_back_and_says_why() {
     let rig = rig();
     rig.node.kubelet_starts.store(false, Ordering::Relaxed);
-    let accepted =
-        rig.handle.apply(rig.change(&text("Kubelet\nconfiguration: {maxPods: 1}\n"), Mode::Auto)).await;
+    let header = "---\napiVersion: cairn.dev/v1alpha1\nkind:";
+    let kubelet_setting = hostname("old") + header + " Kubelet\nconfiguration: {maxPods: 1}\n";
+    let accepted = rig.handle.apply(rig.change(&kubelet_setting, Mode::Auto)).await;
     let mut config = rig.config.clone();
     config.changed().await.unwrap();
     let outcome = ended(accepted.unwrap()).await;
@@ -267,11 +277,30 @@ async fn a_full_disk_changes_nothing_and_confirms_nothing() {
 
     rig.node.disk_is_full.store(false, Ordering::Relaxed);
     rig.apply(&hostname("new"), Mode::Auto).await;
+    // The gate has passed.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     rig.node.disk_is_full.store(true, Ordering::Relaxed);
     assert!(matches!(rig.handle.confirm(Generation(2)).await, Err(Refused::Store(_))));
     assert_eq!(rig.handle.view().index.confirmed(), Generation(1));
     let mut config = rig.config.clone();
     config.wait_for(|config| config.hostname.as_deref() == Some("old")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_answer_takes_the_change_back_unless_that_is_accepted() {
+    let rig = rig();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mirror = listener.local_addr().unwrap();
+    let header = "---\napiVersion: cairn.dev/v1alpha1\nkind:";
+    let registry = format!("{header} Registry\nhost: docker.io\nmirrors: [\"http://{mirror}\"]\n");
+    let text = hostname("old") + &registry;
+    let change = Change { accept_unreachable: false, ..rig.change(&text, Mode::Auto) };
+    let outcome = ended(rig.handle.apply(change).await.unwrap()).await;
+    let reason = format!("mirror {mirror} of docker.io does not answer");
+    assert_eq!((outcome.state, outcome.reason), (State::Reverted, reason));
+    assert_eq!(rig.runs().as_deref(), Some("old"));
+    assert_eq!(rig.apply(&text, Mode::Auto).await.state, State::Confirmed);
+    assert_eq!(rig.config.borrow().registries.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,7 +366,7 @@ proptest! {
                 prop_assert_eq!(&**rig.config.borrow(), &next);
                 prop_assert_eq!(outcome.confirm_within.is_some(), planned.needs_confirmation());
                 if planned.needs_confirmation() {
-                    rig.handle.confirm(outcome.generation).await.unwrap();
+                    rig.confirm(outcome.generation).await;
                 }
                 former = next;
             }

@@ -68,8 +68,19 @@ impl Reporter {
     }
 }
 
-/// The end of a change, once it is there. `undone` says that nothing of it runs any more.
-pub fn outcome(index: &Index, generation: Generation, now: &Moment, undone: bool) -> Option<Outcome> {
+/// How far the node is on its way to what it should run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The plan is being carried out.
+    Begun,
+    /// The node obeys, and its conditions are watched.
+    Obeyed,
+    /// Nothing is under way.
+    Ended,
+}
+
+/// The end of a change, once it is there. Who has to confirm it may do so before its conditions have been judged.
+pub fn outcome(index: &Index, generation: Generation, now: &Moment, progress: Progress) -> Option<Outcome> {
     let state = index.state(generation)?;
     let outcome =
         Outcome { generation, state, confirm_within: None, rebooting: false, reason: String::new() };
@@ -78,12 +89,12 @@ pub fn outcome(index: &Index, generation: Generation, now: &Moment, undone: bool
             let confirm_within = awaits_admin.then(|| Duration::from_secs((*timeout_s).into()));
             Some(Outcome { confirm_within, rebooting: true, ..outcome })
         }
-        (State::Trial, Some(Trial { awaits_gate: false, .. })) => {
+        (State::Trial, Some(Trial { awaits_admin: true, .. })) if progress != Progress::Begun => {
             let left_ms = index.deadline_ms().unwrap_or_default().saturating_sub(now.since_boot_ms);
             Some(Outcome { confirm_within: Some(Duration::from_millis(left_ms)), ..outcome })
         }
         (State::Trial, _) => None,
-        (State::Reverted, _) if !undone => None,
+        (State::Reverted, _) if progress != Progress::Ended => None,
         (State::Reverted, _) => {
             let rebooting = index.is_reboot_owed();
             Some(Outcome { rebooting, reason: reverted(index, generation), ..outcome })

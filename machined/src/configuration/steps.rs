@@ -8,34 +8,30 @@ use config::{
 use super::executor::{RESTARTED, Steps};
 use crate::health::CONDITIONS;
 
-/// What this plan asks for. `new` is the configuration that it leads to. With `accept_unreachable` nothing outside of the
-/// node has to answer.
-pub fn steps(plan: &Plan, new: &NodeConfig, accept_unreachable: bool) -> Steps {
+/// What this plan asks for. `new` is the configuration that it leads to.
+pub fn steps(plan: &Plan, new: &NodeConfig) -> Steps {
     let is_restarted = |name: &&str| {
         plan.operations.iter().any(|operation| match &operation.effect {
             Effect::Restart(names) => names.contains(name),
             Effect::Live | Effect::Reboot => false,
         })
     };
-    let is_judged = |condition: &&Condition| {
-        !(accept_unreachable && matches!(condition, Condition::Resolver | Condition::Registry(_)))
-    };
     Steps {
         restarts: RESTARTED.into_iter().filter(is_restarted).collect(),
-        conditions: plan.gate(new).iter().filter(is_judged).flat_map(names).copied().collect(),
+        conditions: plan.gate(new).iter().flat_map(names).copied().collect(),
     }
 }
 
-/// The conditions of the node that stand for it. That the API lets its clients in, their confirmation shows.
+/// The conditions of the node that stand for it. That the API lets its clients in, their confirmation shows; that a
+/// registry answers, a probe.
 fn names(condition: &Condition) -> &'static [&'static str] {
     let names: &[&str] = match condition {
-        Condition::Api => &[],
+        Condition::Api | Condition::Registry(_) => &[],
         Condition::Link(_) => &["network"],
         Condition::Resolver => &["resolver"],
         Condition::Containerd => &["containerd"],
         Condition::Kubelet => &["kubelet"],
         Condition::Pod { .. } => &["kubelet", "pods"],
-        Condition::Registry(_) => &["registries"],
         Condition::Sysctl(_) => &["sysctls"],
         Condition::Volume(_) => &["volumes"],
         Condition::Swap => &["swap"],
@@ -62,11 +58,11 @@ mod tests {
         let [old, mut new] = ["one", "two"]
             .map(|name| NodeConfig { hostname: Some(name.to_owned()), ..NodeConfig::default() });
         let expected = Steps { restarts: vec!["kubelet"], conditions: ["kubelet"].into() };
-        assert_eq!(steps(&plan(&old, &new), &new, false), expected);
+        assert_eq!(steps(&plan(&old, &new), &new), expected);
         new.trusted_certificates = vec!["x".to_owned()];
         let expected =
             Steps { restarts: vec!["containerd", "kubelet"], conditions: ["containerd", "kubelet"].into() };
-        assert_eq!(steps(&plan(&old, &new), &new, false), expected, "each once, containerd first");
+        assert_eq!(steps(&plan(&old, &new), &new), expected, "each once, containerd first");
     }
 
     #[test]
@@ -75,7 +71,7 @@ mod tests {
         let new = parse(pod);
         let old = NodeConfig { static_pods: Vec::new(), ..new.clone() };
         let expected = Steps { restarts: vec![], conditions: ["kubelet", "pods"].into() };
-        assert_eq!(steps(&plan(&old, &new), &new, false), expected);
-        assert_eq!(steps(&plan(&new, &old), &old, false), Steps::default(), "nothing is left to be healthy");
+        assert_eq!(steps(&plan(&old, &new), &new), expected);
+        assert_eq!(steps(&plan(&new, &old), &old), Steps::default(), "nothing is left to be healthy");
     }
 }

@@ -4,18 +4,19 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::plan::{Plan, plan};
 use generation::{Action, Apply, Event, Generation, Index};
+use tokio::sync::oneshot;
 
 use super::{
     executor::Steps,
     gate,
-    manager::{Accepted, Change, Command, Job, Keeper, Manager, Refused, View},
-    report::{self, Reporter},
+    manager::{Accepted, Change, Command, Job, Keeper, Manager, News, Refused, View},
+    report::{self, Progress, Reporter},
     running::{self, Running},
     services::Services,
     steps::steps,
     store::{GenerationStore, StoreError},
 };
-use crate::{error_chain::error_chain, health::Status};
+use crate::{error_chain::error_chain, health::Status, probes};
 
 /// For the conditions of a change: a kubelet that restarts on a slow disk needs half of it.
 const GATE: Duration = Duration::from_secs(90);
@@ -90,7 +91,8 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         let executor = Arc::clone(&self.executor);
         let resume = async move { executor.resume().await.map_err(|error| error_chain(&error)) };
         let Some(trial) = self.index.trial().filter(|trial| trial.generation == self.index.running()) else {
-            self.job = Some(Job { generation: self.running.generation, task: tokio::spawn(resume) });
+            let generation = self.running.generation;
+            self.job = Some(Job { generation, task: tokio::spawn(resume), executed: None });
             return;
         };
         if trial.generation != self.running.generation {
@@ -103,20 +105,26 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         // Without the former one nobody knows what changed: then everything must be well.
         let names = former.map_or_else(
             |_| crate::health::CONDITIONS.into_iter().filter(|name| *name != "configuration").collect(),
-            |former| {
-                steps(&plan(&former.config, &self.running.config), &self.running.config, false).conditions
-            },
+            |former| steps(&plan(&former.config, &self.running.config), &self.running.config).conditions,
         );
         let (conditions, within) = (self.health.subscribe(), self.gate_time(&self.index));
         let task = tokio::spawn(async move {
             resume.await?;
             gate::pass(conditions, &names, within).await
         });
-        self.job = Some(Job { generation: self.running.generation, task });
+        self.job = Some(Job { generation: self.running.generation, task, executed: None });
     }
 
-    /// Takes note of the end of a run.
-    pub(super) async fn judged(&mut self, (generation, result): (Generation, Result<(), String>)) {
+    /// Takes note of what became of a run.
+    pub(super) async fn hear(&mut self, news: News) {
+        let (generation, result) = match (news, &mut self.job) {
+            (News::Ended(generation, result), _) => (generation, result),
+            (News::Executed, Some(job)) => {
+                job.executed = None;
+                return;
+            }
+            (News::Executed, None) => return,
+        };
         self.job = None;
         let on_trial = self.index.trial().is_some_and(|trial| trial.generation == generation);
         match result {
@@ -190,28 +198,26 @@ impl<S: Services, K: Keeper> Manager<S, K> {
                 false => running::load_best(store, &index, generation),
             })
             .await;
-        let task = match loaded {
+        self.job = Some(match loaded {
             Ok(running) => self.switch(next, Arc::new(running), on_trial),
-            Err(error) => tokio::spawn(async move { Err::<(), _>(error_chain(&error)) }),
-        };
-        self.job = Some(Job { generation, task });
+            Err(error) => {
+                let task = tokio::spawn(async move { Err(error_chain(&error)) });
+                Job { generation, task, executed: None }
+            }
+        });
     }
 
-    fn switch(
-        &mut self,
-        next: &Index,
-        new: Arc<Running>,
-        on_trial: bool,
-    ) -> tokio::task::JoinHandle<Result<(), String>> {
+    fn switch(&mut self, next: &Index, new: Arc<Running>, on_trial: bool) -> Job {
         let plan: Plan = plan(&self.running.config, &new.config);
         let accept_unreachable = self.accepted_unreachable == Some(new.generation);
-        let steps = steps(&plan, &new.config, accept_unreachable);
+        let steps = steps(&plan, &new.config);
         let gate = on_trial.then(|| (self.can_be_lost(&steps), self.gate_time(next)));
         let reporter = self.reporter.clone();
         let (executor, conditions) = (Arc::clone(&self.executor), self.health.subscribe());
-        let config = Arc::clone(&new.config);
-        self.running = new;
-        tokio::spawn(async move {
+        let (generation, config) = (new.generation, Arc::clone(&new.config));
+        let former = std::mem::replace(&mut self.running, new);
+        let (obeys, executed) = oneshot::channel();
+        let task = tokio::spawn(async move {
             let progress = |line| {
                 if let Some(reporter) = &reporter {
                     reporter.progress(line);
@@ -219,13 +225,16 @@ impl<S: Services, K: Keeper> Manager<S, K> {
             };
             let executed = executor.execute(&steps, &config, progress).await;
             executed.map_err(|error| error_chain(&error))?;
+            obeys.send(()).ok();
             let Some((names, within)) = gate else { return Ok(()) };
             if !names.is_empty() {
                 let names: Vec<&str> = names.iter().copied().collect();
                 progress(format!("waiting for {} to be healthy", names.join(", ")));
             }
-            gate::pass(conditions, &names, within).await
-        })
+            gate::pass(conditions, &names, within).await?;
+            if accept_unreachable { Ok(()) } else { probes::run(&former.config, &config).await }
+        });
+        Job { generation, task, executed: Some(executed) }
     }
 
     /// The conditions that the change can make worse: what was broken before need not be mended by it.
@@ -261,8 +270,12 @@ impl<S: Services, K: Keeper> Manager<S, K> {
     /// Tells who made a change how it ended, once it has.
     pub(super) fn conclude(&mut self) {
         let Some(reporter) = self.reporter.take() else { return };
-        let undone = self.job.is_none();
-        match report::outcome(&self.index, reporter.generation(), &self.keeper.now(), undone) {
+        let progress = match &self.job {
+            Some(Job { executed: Some(_), .. }) => Progress::Begun,
+            Some(Job { executed: None, .. }) => Progress::Obeyed,
+            None => Progress::Ended,
+        };
+        match report::outcome(&self.index, reporter.generation(), &self.keeper.now(), progress) {
             Some(outcome) => reporter.end(outcome),
             None => self.reporter = Some(reporter),
         }
