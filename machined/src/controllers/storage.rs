@@ -12,7 +12,8 @@ use crate::{
 
 /// The kernel tells nobody how a file system fills; the kubelet acts on it as often.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Said before the kubelet acts: by its defaults it ends pods below 15 %.
+/// Said before the kubelet acts: by its defaults it removes images and refuses pods below 15 %. It never ends a static
+/// pod.
 const LOW_PERCENT: u64 = 20;
 
 /// What is seen in one look.
@@ -80,8 +81,8 @@ fn judge_room(room: Option<Room>) -> Judgement {
         return (Status::Healthy, "Enough", String::new());
     }
     let message = format!(
-        "DATA has {} MiB free, {} % of its room or files; below 15 % the kubelet ends pods, and without room none starts: \
-         remove pods or what they store, or use a larger disk",
+        "DATA has {} MiB free, {} % of its room or files; without room pods fail and none starts: remove pods or what they \
+         store, or use a larger disk",
         room.free_bytes / layout::MIB,
         room.free_percent
     );

@@ -113,13 +113,16 @@ mod tests {
     use crate::storage::scratch::Scratch;
     use bootstate::{CopyIndex, Release, ReleaseVersion, Uki};
 
+    fn fresh() -> Record {
+        let uki = Uki { length_bytes: 4096, sha256: [1; 32] };
+        Record::new(Release { version: ReleaseVersion::UNKNOWN, uki })
+    }
+
     fn partition(scratch: &Scratch) -> (PathBuf, File) {
         let path = scratch.path().join("bootstate");
         let file = File::create_new(&path).unwrap();
         file.set_len(layout::BOOTSTATE.size_bytes.unwrap()).unwrap();
-        let release =
-            Release { version: ReleaseVersion::UNKNOWN, uki: Uki { length_bytes: 4096, sha256: [1; 32] } };
-        let mut record = Record::new(release);
+        let mut record = fresh();
         record.set_disk_id(DiskId([9; 16]));
         for copy in CopyIndex::ALL {
             file.write_all_at(&record.encode(), copy.offset_bytes()).unwrap();
@@ -184,13 +187,10 @@ mod tests {
             state.verify_disk_id([9; 16], recording).unwrap();
             assert!(matches!(state.verify_disk_id([8; 16], recording), Err(StorageError::OtherDisk)));
         }
-        let mut fresh = state.record().unwrap().clone();
-        fresh.set_disk_id(DiskId([0; 16]));
         for copy in CopyIndex::ALL {
-            file.write_all_at(&fresh.encode(), copy.offset_bytes()).unwrap();
+            file.write_all_at(&fresh().encode(), copy.offset_bytes()).unwrap();
         }
         let state = BootState::at(path).unwrap();
-        assert!(state.record().unwrap().disk_id().is_unset());
         state.verify_disk_id([8; 16], Recording::Impossible).unwrap();
         assert!(matches!(state.verify_disk_id([8; 16], Recording::Possible), Err(StorageError::OtherDisk)));
     }

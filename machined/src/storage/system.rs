@@ -101,9 +101,9 @@ impl SystemDisk {
     }
 }
 
-/// Whether a disk, by its directory in sysfs, was made from a Cairn image.
+/// Whether a disk, by its directory in sysfs, was made from a Cairn image. An installer medium has no slot B.
 pub(super) fn has_image(disk: &Path) -> bool {
-    named_partition(disk, &layout::BOOTSTATE).is_some()
+    [layout::BOOTSTATE, layout::ROOT_B].iter().all(|wanted| named_partition(disk, wanted).is_some())
 }
 
 fn named_partition(disk: &Path, wanted: &layout::Partition) -> Option<PathBuf> {
@@ -160,6 +160,9 @@ mod tests {
         assert_eq!(disk.size_bytes, 4 << 30);
         assert_eq!(disk.image_partition(&layout::BOOTSTATE).unwrap(), Path::new("/dev/nvme0n1p2"));
         assert!(disk.image_partition(&layout::ESP).is_err());
+        assert!(!has_image(&sysfs), "an installer medium is no clone");
+        write(&sysfs.join("nvme0n1p6/partition"), "6\n");
+        write(&sysfs.join("nvme0n1p6/uevent"), "PARTN=6\nPARTNAME=ROOT-B\n");
         assert!(has_image(&sysfs) && !has_image(scratch.path()));
         let extent = Extent { first_lba: 163_840, sectors: 16_384 };
         assert_eq!(disk.kernel_partition(2), Some(("/dev/nvme0n1p2".into(), extent)));
