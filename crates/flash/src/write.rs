@@ -87,7 +87,20 @@ pub struct Written {
 struct Chunk {
     offset_bytes: u64,
     length: usize,
-    sha256: [u8; SHA256_OUTPUT_LEN],
+    content: Content,
+}
+
+/// Most of an image is zeros, which need no hash to be compared.
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Zeros,
+    Sha256([u8; SHA256_OUTPUT_LEN]),
+}
+
+impl Content {
+    fn of(data: &[u8]) -> Self {
+        if is_zero(data) { Self::Zeros } else { Self::Sha256(sha256(data)) }
+    }
 }
 
 /// Writes all of `image` but its first chunk, and returns when it lies there. Without its partition table the medium is
@@ -122,14 +135,14 @@ pub fn write(
         }
         let data = buffer.get(..length).unwrap_or_default();
         put(medium, offset_bytes, data).map_err(|source| FlashError::Write { offset_bytes, source })?;
-        written.chunks.push(Chunk { offset_bytes, length, sha256: sha256(data) });
+        written.chunks.push(Chunk { offset_bytes, length, content: Content::of(data) });
         report(written.size_bytes);
     }
     if written.chunks.is_empty() {
         return Err(FlashError::Empty);
     }
     let (offset_bytes, length) = tail(medium, written.size_bytes);
-    written.chunks.push(Chunk { offset_bytes, length, sha256: sha256(&vec![0; length]) });
+    written.chunks.push(Chunk { offset_bytes, length, content: Content::Zeros });
     medium.flush().map_err(FlashError::Flush)?;
     Ok(written)
 }
@@ -146,7 +159,7 @@ pub fn verify(
         let offset_bytes = chunk.offset_bytes;
         let data = buffer.get_mut(..chunk.length).unwrap_or_default();
         medium.read(offset_bytes, data).map_err(|source| FlashError::ReadBack { offset_bytes, source })?;
-        if sha256(data) != chunk.sha256 {
+        if Content::of(data) != chunk.content {
             first.get_or_insert(offset_bytes);
             differing += 1;
         }
@@ -175,11 +188,7 @@ pub fn commit(written: &Written, medium: &mut dyn Medium) -> Result<(), FlashErr
 }
 
 fn put(medium: &mut dyn Medium, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
-    if data.iter().all(|byte| *byte == 0) {
-        medium.zero(offset_bytes, data.len())
-    } else {
-        medium.write(offset_bytes, data)
-    }
+    if is_zero(data) { medium.zero(offset_bytes, data.len()) } else { medium.write(offset_bytes, data) }
 }
 
 /// Zeros both ends: whatever partition table or volume was there is gone before anything else is written.
@@ -214,6 +223,10 @@ fn fill(image: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(length)
+}
+
+fn is_zero(data: &[u8]) -> bool {
+    data.iter().all(|byte| *byte == 0)
 }
 
 fn sha256(data: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
