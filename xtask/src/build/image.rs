@@ -233,7 +233,8 @@ fn installer(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact, disks: &Arti
             root: &root.path.join("root.img"),
             release: Some(&packed),
         };
-        image::disk::assemble(&programs, &medium, &into.join("cairn-installer.img"))
+        image::disk::assemble(&programs, &medium, &into.join("cairn-installer.img"))?;
+        cache::remove(&packed)
     })
 }
 
