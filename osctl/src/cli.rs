@@ -82,7 +82,7 @@ fn output_file(text: &str) -> Result<Output, String> {
     if text.is_empty() { Err("the file has no name".into()) } else { Ok(Output::File(text.into())) }
 }
 
-fn subject(text: &str) -> Result<SubjectName, String> {
+pub fn subject(text: &str) -> Result<SubjectName, String> {
     SubjectName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -302,7 +302,7 @@ pub struct Adopt {
 }
 
 /// Reads a fingerprint as people copy it: any case, with or without colons.
-fn fingerprint(text: &str) -> Result<String, String> {
+pub fn fingerprint(text: &str) -> Result<String, String> {
     const DIGITS: usize = 64;
     let digits: String = text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
     if digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()) {

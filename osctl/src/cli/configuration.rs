@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use pairing::Code;
+use pki::SubjectName;
 
+use super::{fingerprint, subject};
 use crate::duration;
 
 /// What a command changes or shows; leaves room for more.
@@ -53,6 +56,36 @@ pub struct ApplyConfig {
     /// How.
     #[command(flatten)]
     pub how: How,
+    /// To a node without one.
+    #[command(flatten)]
+    pub first: First,
+}
+
+/// How a node gets its first configuration.
+#[derive(Debug, Args)]
+pub struct First {
+    /// To a node that has no configuration yet; it is adopted in the same step
+    #[arg(long, requires = "secrets", conflicts_with_all = ["mode", "dry_run", "confirm_within", "accept_unreachable"])]
+    pub insecure: bool,
+    /// With --insecure: secrets bundle whose CA the configuration names
+    #[arg(long, value_name = "FILE", requires = "insecure")]
+    pub secrets: Option<PathBuf>,
+    /// With --insecure: pairing code that the node's console shows
+    #[arg(long, value_name = "XXXX-XXXX-XXXX", requires = "insecure", value_parser = code)]
+    pub code: Option<Code>,
+    /// With --insecure: fingerprint that the node's console shows: 64 hexadecimal digits
+    #[arg(long, value_name = "HEX", requires = "insecure", value_parser = fingerprint)]
+    pub fingerprint: Option<String>,
+    /// With --insecure: how long the admin certificate of the new context is valid
+    #[arg(long, value_name = "DURATION", default_value = "365d", requires = "insecure", value_parser = duration::parse)]
+    pub ttl: Duration,
+    /// With --insecure: name in the admin certificate of the new context
+    #[arg(long, default_value = "admin", requires = "insecure", value_parser = subject)]
+    pub name: SubjectName,
+}
+
+fn code(text: &str) -> Result<Code, String> {
+    Code::parse(text).map_err(|error| error.to_string())
 }
 
 /// Arguments of `patch`.

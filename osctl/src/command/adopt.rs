@@ -1,9 +1,9 @@
 //! `osctl adopt`: a new node is authenticated by its fingerprint and gets a certificate of the fleet's CA.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use pki::{Ca, NodeId, Role, SigningRequest};
+use pki::{Ca, NodeId, Role, SigningRequest, SubjectName};
 use proto::identity::v1::{GetSigningRequestRequest, InstallCertificateRequest};
 use proto::machine::v1::GetVersionRequest;
 use serde::Serialize;
@@ -40,49 +40,91 @@ pub async fn run(session: &Session, arguments: &Adopt) -> Result<(), Failure> {
             .hint("give it with --endpoint; the console shows it"));
     }
     let ca = secrets::load(&arguments.secrets)?;
-    let file = session.contexts()?;
-    let client = issue_admin(&ca, arguments)?;
-    let target = Target {
-        name: "the new node".into(),
-        endpoints: session.global.endpoints.clone(),
-        trust: Trust::Fingerprint(arguments.fingerprint.clone()),
-        client: client.clone(),
-        timeout: session.timeout(),
+    let newcomer = Newcomer {
+        client: issue_admin(&ca, &arguments.name, arguments.ttl)?,
+        ca,
+        secrets: &arguments.secrets,
     };
+    let target = newcomer.target(session, Trust::Fingerprint(arguments.fingerprint.clone()));
     let node = Node::connect(&target).await?;
     let request = Request::fetch(&node, &arguments.fingerprint).await?;
     let name = match &session.global.context {
         Some(name) => name.clone(),
         None => default_name(&node, &request.node_id).await?,
     };
-    let draft = Draft {
-        name: name.clone(),
-        endpoints: session.global.endpoints.iter().map(ToString::to_string).collect(),
-        node_id: Some(request.node_id.to_string()),
-    };
     // Whatever speaks against the context must be said before the node is changed.
-    let context = Context { secrets: bundle(arguments), ..context(&file, &draft, &ca, &client)? };
-    install(&node, &ca, &request).await?;
-    verify(&target, &name, &ca, &request.node_id).await?;
-    file.change(|contexts| {
-        contexts.put(context.clone());
-        Ok(())
-    })?;
-    note(&format!("context {name} is written to {}", file.path().display()));
-    let adopted = Adopted {
-        context: name,
-        node_id: request.node_id.to_string(),
-        endpoints: context.endpoints,
-        renewed: request.adopted,
-    };
-    output::print(session.format(), &adopted, |adopted| {
-        let word = if adopted.renewed { "renewed" } else { "adopted" };
-        format!("node {} {word}\n", adopted.node_id)
-    })
+    let context = newcomer.context(session, &name, &request.node_id)?;
+    newcomer.take_over(session, &target, &node, &request, context).await
 }
 
-fn issue_admin(ca: &Ca, arguments: &Adopt) -> Result<Client, Failure> {
-    ca.issue_client(&arguments.name, Role::Admin, validity(arguments.ttl))
+/// A node that is about to become one of the fleet.
+pub struct Newcomer<'a> {
+    /// CA of the fleet.
+    pub ca: Ca,
+    /// Its admin, who is at this computer.
+    pub client: Client,
+    /// Where the CA's key is.
+    pub secrets: &'a Path,
+}
+
+impl Newcomer<'_> {
+    /// Where the node is, and how it is told from others.
+    pub fn target(&self, session: &Session, trust: Trust) -> Target {
+        Target {
+            name: "the new node".into(),
+            endpoints: session.global.endpoints.clone(),
+            trust,
+            client: self.client.clone(),
+            timeout: session.timeout(),
+        }
+    }
+
+    /// The context to write once the node is adopted.
+    pub fn context(&self, session: &Session, name: &str, node_id: &NodeId) -> Result<Context, Failure> {
+        let draft = Draft {
+            name: name.to_owned(),
+            endpoints: session.global.endpoints.iter().map(ToString::to_string).collect(),
+            node_id: Some(node_id.to_string()),
+        };
+        let context = context(&session.contexts()?, &draft, &self.ca, &self.client)?;
+        // Absolute: it counts whatever folder a later command is run in.
+        Ok(Context { secrets: std::path::absolute(self.secrets).ok(), ..context })
+    }
+
+    /// Signs the node's certificate, sees that it is served, and writes the context. `target` names the node by its
+    /// fingerprint.
+    pub async fn take_over(
+        &self,
+        session: &Session,
+        target: &Target,
+        node: &Node,
+        request: &Request,
+        context: Context,
+    ) -> Result<(), Failure> {
+        install(node, &self.ca, request).await?;
+        verify(target, &context.name, &self.ca, &request.node_id).await?;
+        let file = session.contexts()?;
+        file.change(|contexts| {
+            contexts.put(context.clone());
+            Ok(())
+        })?;
+        note(&format!("context {} is written to {}", context.name, file.path().display()));
+        let adopted = Adopted {
+            context: context.name,
+            node_id: request.node_id.to_string(),
+            endpoints: context.endpoints,
+            renewed: request.adopted,
+        };
+        output::print(session.format(), &adopted, |adopted| {
+            let word = if adopted.renewed { "renewed" } else { "adopted" };
+            format!("node {} {word}\n", adopted.node_id)
+        })
+    }
+}
+
+/// Makes an admin of the fleet.
+pub fn issue_admin(ca: &Ca, name: &SubjectName, ttl: Duration) -> Result<Client, Failure> {
+    ca.issue_client(name, Role::Admin, validity(ttl))
         .map(|credentials| Client::from(&credentials))
         .map_err(|error| Failure::error("cannot make the admin certificate").why(chain(&error)))
 }
@@ -118,11 +160,6 @@ async fn default_name(node: &Node, node_id: &NodeId) -> Result<String, Failure> 
     let version =
         node.call("cannot get the version", node.machine().get_version(GetVersionRequest {})).await?;
     Ok(if version.hostname.is_empty() { node_id.to_string() } else { version.hostname })
-}
-
-/// Where the bundle is, whatever folder a later command is run in.
-fn bundle(arguments: &Adopt) -> Option<PathBuf> {
-    std::path::absolute(&arguments.secrets).ok()
 }
 
 /// The context to write. An existing one keeps its client certificate: it may be of another role on purpose. But when

@@ -14,6 +14,7 @@ use proto::config::v1::config_service_client::ConfigServiceClient;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::log::v1::log_service_client::LogServiceClient;
 use proto::machine::v1::machine_service_client::MachineServiceClient;
+use proto::maintenance::v1::maintenance_service_client::MaintenanceServiceClient;
 use proto::resource::v1::resource_service_client::ResourceServiceClient;
 use proto::service::v1::service_service_client::ServiceServiceClient;
 use tonic::transport::{Channel, Endpoint as ChannelSettings, Uri};
@@ -142,6 +143,7 @@ pub struct Node {
     name: String,
     endpoint: Endpoint,
     certificate: Option<Certificate>,
+    public_key_der: Vec<u8>,
     refusal: Refusal,
     timeout: Duration,
 }
@@ -181,6 +183,11 @@ impl Node {
         MachineServiceClient::new(self.channel.clone())
     }
 
+    /// `maintenance.v1`
+    pub fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
+        MaintenanceServiceClient::new(self.channel.clone())
+    }
+
     /// `resource.v1`
     pub fn resources(&self) -> ResourceServiceClient<Channel> {
         ResourceServiceClient::new(self.channel.clone())
@@ -201,6 +208,11 @@ impl Node {
         self.certificate.as_ref()
     }
 
+    /// The node's public key (subjectPublicKeyInfo in DER), as this connection shows it.
+    pub fn public_key_der(&self) -> &[u8] {
+        &self.public_key_der
+    }
+
     /// How messages call the node.
     pub fn name(&self) -> &str {
         &self.name
@@ -215,13 +227,19 @@ impl Node {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(self.explain(what, &status)),
-            Err(_) => {
-                let why = format!("{} did not answer within {} s", self.endpoint, self.timeout.as_secs());
-                Err(Failure::new(Exit::Unreachable, self.on_node(what))
-                    .why(why)
-                    .hint("wait longer with --timeout"))
-            }
+            Err(_) => Err(self.silent(what)),
         }
+    }
+
+    /// Longest wait for an answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The failure of a call that was not answered in time.
+    pub fn silent(&self, what: &str) -> Failure {
+        let why = format!("{} did not answer within {} s", self.endpoint, self.timeout.as_secs());
+        Failure::new(Exit::Unreachable, self.on_node(what)).why(why).hint("wait longer with --timeout")
     }
 
     /// The failure behind a status.
@@ -246,6 +264,7 @@ async fn reach(target: &Target, endpoint: &Endpoint, limit: Duration) -> Result<
             "the certificate of node {name} expired at {date}; renew it with `osctl adopt`"
         ));
     }
+    let public_key_der = verifier.presented().map(|seen| seen.public_key_der().to_vec()).unwrap_or_default();
     let refusal = wire.refusal();
     let channel = open(wire).await?;
     Ok(Node {
@@ -253,6 +272,7 @@ async fn reach(target: &Target, endpoint: &Endpoint, limit: Duration) -> Result<
         name: target.name.clone(),
         endpoint: endpoint.clone(),
         certificate,
+        public_key_der,
         refusal,
         timeout: target.timeout,
     })

@@ -11,6 +11,7 @@ use proto::config::v1::{
 use serde::Serialize;
 use tonic::Status;
 
+use super::first;
 use super::follow::{self, Pending};
 use super::{read, sign};
 use crate::cli::configuration::{ApplyConfig, How, Mode, Patch, Rollback};
@@ -24,6 +25,9 @@ const APPLY: &str = "/cairn.config.v1.ConfigService/Apply";
 
 pub async fn apply(session: &Session, arguments: &ApplyConfig) -> Result<(), Failure> {
     let text = read(&arguments.file)?;
+    if let Some(secrets) = arguments.first.secrets.as_deref() {
+        return first::apply(session, &text, secrets, &arguments.first).await;
+    }
     make(session, Content::Text(text), &arguments.how).await
 }
 

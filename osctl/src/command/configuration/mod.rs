@@ -2,6 +2,7 @@
 
 mod change;
 mod edit;
+mod first;
 mod follow;
 mod reset;
 mod show;
@@ -9,13 +10,13 @@ mod show;
 use std::io::Read as _;
 use std::path::Path;
 
-use pki::{Key, signed};
+use pki::{Key, NodeId, signed};
 use proto::config::v1::SignedRequest;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::file;
-use crate::node::{Target, Trust};
+use crate::node::{Client, Target, Trust};
 
 pub use change::{apply, patch, rollback};
 pub use edit::edit;
@@ -49,12 +50,22 @@ fn sign(
     base_generation: u64,
     body: Vec<u8>,
 ) -> Result<SignedRequest, Failure> {
-    let cannot = |why: String| Failure::error("cannot sign the request").why(why);
     let Trust::Chain { node_id, .. } = &target.trust else {
-        return Err(cannot("the node is not adopted".into()));
+        return Err(Failure::error("cannot sign the request").why("the node is not adopted"));
     };
-    let key = Key::from_pem(target.client.key().as_str()).map_err(|error| cannot(chain(&error)))?;
-    let signed = signed::sign(&key, target.client.certificate(), method, node_id, base_generation, body)
+    sign_for(&target.client, method, node_id, base_generation, body)
+}
+
+fn sign_for(
+    client: &Client,
+    method: &str,
+    node_id: &NodeId,
+    base_generation: u64,
+    body: Vec<u8>,
+) -> Result<SignedRequest, Failure> {
+    let cannot = |why: String| Failure::error("cannot sign the request").why(why);
+    let key = Key::from_pem(client.key().as_str()).map_err(|error| cannot(chain(&error)))?;
+    let signed = signed::sign(&key, client.certificate(), method, node_id, base_generation, body)
         .map_err(|error| cannot(chain(&error)))?;
     Ok(SignedRequest {
         body: signed.body,
