@@ -12,7 +12,7 @@ use nix::sys::socket::sockopt::BindToDevice;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 
 use super::datagram::{self, CLIENT_PORT, SERVER_PORT};
-use super::raw_socket::{RawSocket, attach_filter, bind_packet};
+use super::raw_socket::{EtherType, RawSocket, attach_filter, bind_packet};
 
 /// Longest frame that is taken: an Ethernet frame without its header.
 const FRAME_MAX_BYTES: usize = 1500;
@@ -32,7 +32,7 @@ impl DhcpSocket {
         // Without a protocol it receives nothing, until the filter stands and binding names IPv4.
         let packet = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
         attach_filter(&packet, &DHCP_FILTER)?;
-        bind_packet(&packet, link)?;
+        bind_packet(&packet, link, EtherType::Ipv4)?;
         let udp = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
         attach_filter(&udp, &[statement(libc::BPF_RET | libc::BPF_K, 0)])?;
         setsockopt(&udp, BindToDevice, &name.into())?;
@@ -43,7 +43,7 @@ impl DhcpSocket {
 
     /// Sends from 0.0.0.0 to everyone.
     pub fn send_broadcast(&self, payload: &[u8]) -> io::Result<()> {
-        self.packet.send_packet(self.link, EVERYONE, &datagram::build(payload))
+        self.packet.send_packet(self.link, EtherType::Ipv4, EVERYONE, &datagram::build(payload))
     }
 
     /// Sends from the address in use to the server.

@@ -5,6 +5,7 @@
 //! (`intent.rs`, `plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplinks.rs`). It never touches addresses
 //! and routes that carry another protocol number than ours, and sleeps until the kernel, a server or a timer calls.
 
+pub mod arp;
 mod condition;
 mod controller;
 mod datagram;

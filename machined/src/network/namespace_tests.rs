@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Interface, NodeConfig, Resolver, Subnet};
+use config::{Interface, NodeConfig, Registry, Resolver, Subnet};
 use resource::Spec as _;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use super::sysfs::Sysfs;
 use crate::context::NodeIdentity;
 use crate::follow::{Follower, Settled};
 use crate::health::{Health, Status};
+use crate::probes;
 use crate::store::Store;
 use peer::{Dnsmasq, Network};
 
@@ -65,6 +66,7 @@ async fn life(network: &Network) {
     what_cannot_be_set_hides_no_address(network, &mut node).await;
     an_address_set_by_hand_is_taken_over(network, &mut node).await;
     a_static_address_takes_over_and_dhcp_comes_back(network, &mut node).await;
+    what_a_change_names_is_asked(&node).await;
     a_link_that_does_not_exist_is_named(network, &mut node).await;
     server.stop().await;
     let mut other = Dnsmasq::start(network, "198.51.100").await;
@@ -218,12 +220,37 @@ async fn a_static_address_takes_over_and_dhcp_comes_back(network: &Network, node
     assert!(network.node(&["route", "show", "203.0.113.0/24"]).contains("via 192.0.2.9"));
 }
 
+/// The node has a lease; the peer answers for its address, and for nothing else.
+async fn what_a_change_names_is_asked(node: &Node) {
+    let Some(IpAddr::V4(address)) = *node.address.borrow() else { panic!("no address") };
+    let with_gateway = |gateway: &str| {
+        let gateway = Some(gateway.parse().unwrap());
+        let interface = Interface { gateway, ..interface("eth0", &format!("{address}/24")) };
+        NodeConfig { interfaces: vec![interface], ..NodeConfig::default() }
+    };
+    let old = NodeConfig::default();
+    assert_eq!(probes::run(&old, &with_gateway("192.0.2.1")).await, Ok(()));
+    let mut wrong = with_gateway("192.0.2.77");
+    wrong.resolver = Some(Resolver { servers: vec!["192.0.2.78".parse().unwrap()], search: vec![] });
+    let mirrors = vec!["http://192.0.2.79:5000".to_owned()];
+    wrong.registries = vec![Registry { host: "docker.io".into(), mirrors, credentials: None }];
+    let silent = [
+        "gateway 192.0.2.77 does not answer on eth0",
+        "name server 192.0.2.78 does not answer",
+        "mirror 192.0.2.79:5000 of docker.io does not answer",
+    ];
+    assert_eq!(probes::run(&old, &wrong).await, Err(silent.join("; ")));
+}
+
 async fn a_link_that_does_not_exist_is_named(network: &Network, node: &mut Node) {
     let before = *node.address.borrow();
     let interfaces = vec![interface("eth7", "192.0.2.5/24")];
     node.configure(NodeConfig { interfaces, ..NodeConfig::default() }).await;
-    let missing = node.health.snapshot().into_iter().find(|(name, _)| *name == "network").unwrap().1;
-    assert_eq!((missing.status, missing.reason), (Status::Unhealthy, "LinkMissing"));
+    let mut conditions = node.health.subscribe();
+    // A link may still come for a moment after the start.
+    let unhealthy = conditions.wait_for(|conditions| conditions["network"].status == Status::Unhealthy);
+    let missing = tokio::time::timeout(DEADLINE, unhealthy).await.unwrap().unwrap()["network"].clone();
+    assert_eq!(missing.reason, "LinkMissing");
     assert_eq!(missing.message, "no link is called eth7; there are: eth0");
     assert!(!network.node(&["addr", "show", "dev", "eth0"]).contains("proto 0xca"));
     node.configure(NodeConfig::default()).await;

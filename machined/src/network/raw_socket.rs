@@ -13,6 +13,15 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::unix::AsyncFd;
 
+/// What a packet socket takes and sends: a number of EtherTypes (IEEE 802).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EtherType {
+    /// IPv4.
+    Ipv4 = libc::ETH_P_IP as isize,
+    /// Address resolution (RFC 826).
+    Arp = libc::ETH_P_ARP as isize,
+}
+
 /// A non-blocking socket.
 pub struct RawSocket(AsyncFd<OwnedFd>);
 
@@ -41,8 +50,8 @@ impl RawSocket {
     }
 
     /// Sends a frame's content to a hardware address; needs a packet socket.
-    pub fn send_packet(&self, link: u32, mac: [u8; 6], content: &[u8]) -> io::Result<()> {
-        let address = packet_address(link, mac);
+    pub fn send_packet(&self, link: u32, kind: EtherType, mac: [u8; 6], content: &[u8]) -> io::Result<()> {
+        let address = packet_address(link, kind, mac);
         // SAFETY: the content is valid for its length, the address is a sockaddr_ll with that type's length.
         let sent = unsafe {
             libc::sendto(
@@ -58,9 +67,9 @@ impl RawSocket {
     }
 }
 
-/// Lets a packet socket receive IPv4 from one link.
-pub fn bind_packet(fd: &OwnedFd, link: u32) -> io::Result<()> {
-    let address = packet_address(link, [0; 6]);
+/// Lets a packet socket receive one kind of packet from one link.
+pub fn bind_packet(fd: &OwnedFd, link: u32, kind: EtherType) -> io::Result<()> {
+    let address = packet_address(link, kind, [0; 6]);
     // SAFETY: the address is a sockaddr_ll with that type's length.
     let bound =
         unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), socklen::<libc::sockaddr_ll>()) };
@@ -96,11 +105,11 @@ fn receive_now(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn packet_address(link: u32, mac: [u8; 6]) -> libc::sockaddr_ll {
+fn packet_address(link: u32, kind: EtherType, mac: [u8; 6]) -> libc::sockaddr_ll {
     let [a, b, c, d, e, f] = mac;
     libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
+        sll_protocol: (kind as u16).to_be(),
         sll_ifindex: link.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,
