@@ -132,8 +132,7 @@ impl Case<'_> {
             return self.refuse("TooSmall", message);
         }
         match (begun, content) {
-            (None, Content { mark: None, holds: Holds::Nothing }) => Decision::Make { disk, begun },
-            (Some(_), Content { mark: None, holds: Holds::Nothing }) => Decision::Make { disk, begun },
+            (_, Content { mark: None, holds: Holds::Nothing }) => Decision::Make { disk, begun },
             (Some(begun_id), Content { mark: Some(mark), .. }) if begun_id == *mark => {
                 Decision::Make { disk, begun }
             }
