@@ -39,12 +39,8 @@ pub enum FoundationError {
     /// A first configuration.
     #[error("first configuration")]
     Source(#[source] SourceError),
-    /// There is none, and the node never had one.
-    #[error(
-        "no configuration: attach a volume labelled {} with {}",
-        layout::CONFIG_VOLUME_LABEL,
-        layout::CONFIG_VOLUME_FILE
-    )]
+    /// There is none, and the node never had one: it waits for one in maintenance.
+    #[error("no configuration")]
     Unconfigured,
     /// What the node trusts.
     #[error("trust")]
@@ -91,6 +87,7 @@ pub fn lay(release: &Release) -> Result<Foundation, FoundationError> {
     let clock = BootClock::open().map_err(FoundationError::Clock)?;
     let store = GenerationStore::at(state);
     let chosen = choose(&store, &clock, &disk, &boot_state, &trust)?;
+    learn_first(&trust, &chosen);
     let kept = configuration::kept(&store, &chosen.index);
     configuration::check_anchors(&mut boot_state, &trust, &chosen.running.config, &kept)
         .map_err(FoundationError::Anchors)?;
@@ -160,12 +157,18 @@ fn choose(
         Origin::find(disk).map_err(FoundationError::Storage)?.ok_or(FoundationError::Unconfigured)?;
     let created_s = i64::try_from(trust.floor_s()).unwrap_or(i64::MAX);
     config_source::take_over(origin.path(), store, created_s).map_err(FoundationError::Source)?;
-    let chosen = choose()?.ok_or_else(damaged)?;
-    // The first configuration is confirmed at once. A full STATE keeps nobody out.
+    choose()?.ok_or_else(damaged)
+}
+
+/// The first configuration is confirmed at once, so what it trusts is kept, even when a power cut came between. A full
+/// STATE keeps nobody out.
+fn learn_first(trust: &Trust, chosen: &Chosen) {
+    if trust.known_cas().is_some() || chosen.running.generation != chosen.index.confirmed() {
+        return;
+    }
     if let Err(error) = trust.learn(&chosen.running.config) {
         tracing::error!(error = error_chain(&error), "what the node trusts is not kept");
     }
-    Ok(chosen)
 }
 
 /// Whether the selector could write to the disk that it started from.

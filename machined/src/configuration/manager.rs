@@ -265,9 +265,9 @@ async fn news(job: &mut Option<Job>) -> News {
     };
     tokio::select! {
         biased;
-        // Without a word the job ends at once.
-        Ok(()) = runs => News::Executed,
         ended = task => News::Ended(*generation, ended.unwrap_or_else(|error| Err(error.to_string()))),
+        // A job that ends without a word has ended above.
+        _ = runs => News::Executed,
     }
 }
 
