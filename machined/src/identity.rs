@@ -70,6 +70,51 @@ pub enum IdentityError {
     },
 }
 
+/// What STATE keeps of the node's identity, whether it has a configuration or not.
+pub struct Keys {
+    folder: PathBuf,
+    /// 128 random bits in hex.
+    pub node_id: NodeId,
+    /// As in /etc/machine-id.
+    pub machine_id: String,
+    /// The node's key.
+    pub key: Key,
+    certificate: Certificate,
+}
+
+impl Keys {
+    /// Loads them below `state`, making what is missing.
+    pub fn open(state: &Path) -> Result<Self, IdentityError> {
+        let folder = state.join("identity");
+        fs::create_dir_all(&folder)
+            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
+        let node_id = kept(&folder.join("node-id"), random_hex)?;
+        let node_id = NodeId::parse(node_id.trim()).map_err(IdentityError::NodeId)?;
+        let machine_id = kept(&folder.join("machine-id"), random_hex)?;
+        let key = kept(&folder.join("key.pem"), || {
+            Ok(Key::generate().map_err(IdentityError::Key)?.to_pem().to_string())
+        })?;
+        let key = Key::from_pem(&key).map_err(IdentityError::Key)?;
+        let certificate = kept(&folder.join("certificate.pem"), || {
+            Ok(node::self_signed(&key, &node_id).map_err(IdentityError::Issue)?.to_pem())
+        })?;
+        let certificate = Certificate::from_pem(&certificate).map_err(IdentityError::Certificate)?;
+        Ok(Self { machine_id: machine_id.trim().to_owned(), folder, node_id, key, certificate })
+    }
+
+    /// Writes apid's files of a node without configuration: anybody may come, or the clients of the medium's CA.
+    pub fn render_maintenance(&self, medium: Option<&Bundle>, floor_s: u64) -> Result<(), IdentityError> {
+        let facts = json!({"mode": "maintenance", "node_id": self.node_id.as_str(), "time_floor_s": floor_s});
+        render([
+            (path::APID_REVOKED, ""),
+            (path::APID_CA, &medium.map(Bundle::to_pem).unwrap_or_default()),
+            (path::APID_IDENTITY, &facts.to_string()),
+            (path::APID_CERT, &self.certificate.to_pem()),
+            (path::APID_KEY, &self.key.to_pem()),
+        ])
+    }
+}
+
 /// The node's identity.
 pub struct Identity {
     folder: PathBuf,
@@ -84,24 +129,12 @@ pub struct Identity {
 impl Identity {
     /// Loads the identity below `state`, making what is missing.
     pub fn open(state: &Path, config: &NodeConfig, trust: Arc<Trust>) -> Result<Self, IdentityError> {
-        let folder = state.join("identity");
-        fs::create_dir_all(&folder)
-            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
-        let node_id = kept(&folder.join("node-id"), random_hex)?;
-        let node_id = NodeId::parse(node_id.trim()).map_err(IdentityError::NodeId)?;
-        let machine_id = kept(&folder.join("machine-id"), random_hex)?;
-        let key = kept(&folder.join("key.pem"), || {
-            Ok(Key::generate().map_err(IdentityError::Key)?.to_pem().to_string())
-        })?;
-        let key = Key::from_pem(&key).map_err(IdentityError::Key)?;
-        let certificate = kept(&folder.join("certificate.pem"), || {
-            Ok(node::self_signed(&key, &node_id).map_err(IdentityError::Issue)?.to_pem())
-        })?;
+        let Keys { folder, node_id, machine_id, key, certificate } = Keys::open(state)?;
         Ok(Self {
-            certificate: Mutex::new(Certificate::from_pem(&certificate).map_err(IdentityError::Certificate)?),
+            certificate: Mutex::new(certificate),
             clients: Mutex::new(trust.clients(config).map_err(IdentityError::Trust)?),
             trust,
-            machine_id: machine_id.trim().to_owned(),
+            machine_id,
             folder,
             node_id,
             key,
@@ -187,31 +220,36 @@ impl Identity {
 
     /// Writes apid's files.
     pub fn render(&self) -> Result<(), IdentityError> {
-        let folder = Path::new(path::APID);
-        let error = |path: &Path| {
-            let path = path.to_owned();
-            move |source| IdentityError::Render { path, source }
-        };
-        fs::create_dir_all(folder).map_err(error(folder))?;
-        std::os::unix::fs::chown(folder, Some(0), Some(APID_UID)).map_err(error(folder))?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(error(folder))?;
         let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner).to_pem();
         let Clients { cas, revoked } = self.clients();
         let facts =
             json!({"node_id": self.node_id.as_str(), "time_floor_s": self.trust.floor_s()}).to_string();
-        let key = self.key.to_pem();
-        for (path, content) in [
-            (path::APID_REVOKED, revoked.to_string().as_str()),
-            (path::APID_CA, cas.to_pem().as_str()),
-            (path::APID_IDENTITY, facts.as_str()),
-            (path::APID_CERT, certificate.as_str()),
-            (path::APID_KEY, key.as_str()),
-        ] {
-            let path = Path::new(path);
-            render_file(path, content.as_bytes()).map_err(error(path))?;
-        }
-        Ok(())
+        render([
+            (path::APID_REVOKED, &revoked.to_string()),
+            // Before the mode, which is in the identity: whoever comes in between needs a certificate already.
+            (path::APID_CA, &cas.to_pem()),
+            (path::APID_IDENTITY, &facts),
+            (path::APID_CERT, &certificate),
+            (path::APID_KEY, &self.key.to_pem()),
+        ])
     }
+}
+
+/// Files for apid's eyes, one after the other.
+fn render(files: [(&str, &str); 5]) -> Result<(), IdentityError> {
+    let folder = Path::new(path::APID);
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| IdentityError::Render { path, source }
+    };
+    fs::create_dir_all(folder).map_err(error(folder))?;
+    std::os::unix::fs::chown(folder, Some(0), Some(APID_UID)).map_err(error(folder))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(error(folder))?;
+    for (path, content) in files {
+        let path = Path::new(path);
+        render_file(path, content.as_bytes()).map_err(error(path))?;
+    }
+    Ok(())
 }
 
 /// A file for apid's eyes, in place at once; /run needs no flush.

@@ -19,6 +19,7 @@ mod identity;
 mod installer;
 mod kubernetes;
 mod logs;
+mod maintenance;
 mod network;
 mod notify;
 mod probes;
@@ -46,9 +47,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let run = async {
-        if installer::is_wanted() { Ok(installer::run().await) } else { startup::run().await }
-    };
+    let run =
+        async { if installer::is_wanted() { Ok(installer::run().await) } else { startup::run().await } };
     match runtime.block_on(run) {
         Ok(never) => match never {},
         Err(error) => {

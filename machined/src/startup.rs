@@ -22,10 +22,10 @@ use crate::{
     error_chain::error_chain,
     etc,
     follow::Settled,
-    foundation::{self, Foundation},
+    foundation::{self, Foundation, FoundationError},
     health::{Health, Status},
     identity::Identity,
-    kubernetes, network, notify,
+    kubernetes, maintenance, network, notify,
     release::Release,
     settings,
     storage::{self, BootState, SystemDisk},
@@ -120,10 +120,14 @@ pub async fn run() -> Result<Infallible, StartupError> {
 async fn lay(release: &Release, control: &Control) -> Foundation {
     let mut said = String::new();
     loop {
-        let release = release.clone();
-        let laid = tokio::task::spawn_blocking(move || foundation::lay(&release)).await;
+        let for_foundation = release.clone();
+        let laid = tokio::task::spawn_blocking(move || foundation::lay(&for_foundation)).await;
         let error = match laid {
             Ok(Ok(foundation)) => return foundation,
+            Ok(Err(FoundationError::Unconfigured)) => match maintenance::run(release, control).await {
+                Ok(()) => continue,
+                Err(error) => error_chain(&error),
+            },
             Ok(Err(error)) => error_chain(&error),
             Err(error) => error.to_string(),
         };

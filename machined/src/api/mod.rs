@@ -9,6 +9,7 @@ mod convert;
 mod identity;
 mod log;
 mod machine;
+mod maintenance;
 mod resource;
 mod service;
 
@@ -23,10 +24,12 @@ use std::{
 };
 
 use layout::{APID_UID, path::MACHINED_API};
+pub use maintenance::Maintenance;
 use proto::{
     config::v1::config_service_server::ConfigServiceServer,
     identity::v1::identity_service_server::IdentityServiceServer,
     log::v1::log_service_server::LogServiceServer, machine::v1::machine_service_server::MachineServiceServer,
+    maintenance::v1::maintenance_service_server::MaintenanceServiceServer,
     resource::v1::resource_service_server::ResourceServiceServer,
     service::v1::service_service_server::ServiceServiceServer,
 };
@@ -93,6 +96,21 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), 
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .serve_with_incoming(Peers(listener))
+        .await
+        .map_err(ApiError::Serve)
+}
+
+/// Serves a node without configuration, and only that, until `until` is over and the last call is answered.
+pub async fn serve_maintenance(
+    listener: UnixListener,
+    service: Maintenance,
+    until: impl Future<Output = ()>,
+) -> Result<(), ApiError> {
+    let service = MaintenanceServiceServer::new(service).max_decoding_message_size(config::REQUEST_MAX_BYTES);
+    Server::builder()
+        .concurrency_limit_per_connection(CONCURRENT_REQUESTS)
+        .add_service(service)
+        .serve_with_incoming_shutdown(Peers(listener), until)
         .await
         .map_err(ApiError::Serve)
 }

@@ -5,21 +5,21 @@ use std::{collections::BTreeMap, error::Error};
 use control::Request;
 
 use crate::{
-    context::Context,
-    health::{Condition, Status},
+    control_client::Control,
+    health::{Condition, Health, Status},
 };
 
 /// Reasons of the unhealthy conditions that were said last.
 type Said = BTreeMap<&'static str, &'static str>;
 
 /// Follows the conditions for ever.
-pub async fn run(context: &Context) {
-    let mut changes = context.health.subscribe();
+pub async fn run(health: &Health, control: &Control) {
+    let mut changes = health.subscribe();
     let mut said = Said::new();
     loop {
         changes.mark_unchanged();
-        for line in news(&context.health.snapshot(), &mut said) {
-            if let Err(error) = context.control.request(Request::Console(line)).await {
+        for line in news(&health.snapshot(), &mut said) {
+            if let Err(error) = control.request(Request::Console(line)).await {
                 tracing::warn!(error = &error as &dyn Error, "the console line is not shown");
             }
         }

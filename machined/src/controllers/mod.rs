@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use crate::context::Context;
 
+pub use console::run as say_troubles;
+
 /// Runs them all for ever.
 pub async fn run(context: Arc<Context>) {
     tokio::join!(
@@ -20,7 +22,7 @@ pub async fn run(context: Arc<Context>) {
         integrity::run(&context),
         address::run(&context),
         clients::run(&context),
-        console::run(&context),
+        console::run(&context.health, &context.control),
         watchdog::run(&context),
     );
 }

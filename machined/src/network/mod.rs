@@ -2,8 +2,9 @@
 //! with carrier gets a DHCPv4 lease. All is published.
 //!
 //! `controller.rs` is the loop. It observes (`netlink.rs`, `sysfs.rs`; `monitor.rs` tells when to look again), decides
-//! (`intent.rs`, `plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplinks.rs`). It never touches addresses
-//! and routes that carry another protocol number than ours, and sleeps until the kernel, a server or a timer calls.
+//! (`intent.rs`, `plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplinks.rs`). It never
+//! touches addresses and routes that carry another protocol number than ours, and sleeps until the kernel, a server or
+//! a timer calls.
 
 pub mod arp;
 mod condition;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::context::{Context, NodeIdentity};
-use crate::follow::Follower;
+use crate::follow::{Follower, Settled};
 use crate::health::Health;
 use crate::store::Store;
 use controller::Controller;
@@ -57,16 +58,46 @@ struct Environment {
 
 /// Runs for ever.
 pub async fn run(context: Arc<Context>) {
-    let environment = Environment {
-        store: context.store.clone(),
-        health: context.health.clone(),
-        address: context.address.clone(),
-        node: context.node.clone(),
-        config: context.follower("network"),
-        sysfs: Sysfs::default(),
-        leases: Path::new(layout::path::STATE).join("network/leases"),
-        mtus: Path::new(layout::path::RUN).join("former-mtus.json"),
-        resolv_conf: Path::new(layout::path::RUN_ETC).join("resolv.conf"),
-    };
+    let environment = Environment::of_node(
+        context.store.clone(),
+        context.health.clone(),
+        context.address.clone(),
+        context.node.clone(),
+        context.follower("network"),
+    );
     Controller::new(environment).run().await;
+}
+
+/// Runs for ever on a node without configuration: as if it had an empty one. Who has one later takes over what this did.
+pub async fn run_unconfigured(
+    node: NodeIdentity,
+    store: Store,
+    health: Health,
+    address: watch::Sender<Option<IpAddr>>,
+) {
+    let (_keep, config) = watch::channel(Arc::default());
+    let config = Follower::new("network", config, Settled::default());
+    Controller::new(Environment::of_node(store, health, address, node, config)).run().await;
+}
+
+impl Environment {
+    fn of_node(
+        store: Store,
+        health: Health,
+        address: watch::Sender<Option<IpAddr>>,
+        node: NodeIdentity,
+        config: Follower,
+    ) -> Self {
+        Self {
+            store,
+            health,
+            address,
+            node,
+            config,
+            sysfs: Sysfs::default(),
+            leases: Path::new(layout::path::STATE).join("network/leases"),
+            mtus: Path::new(layout::path::RUN).join("former-mtus.json"),
+            resolv_conf: Path::new(layout::path::RUN_ETC).join("resolv.conf"),
+        }
+    }
 }
