@@ -121,6 +121,8 @@ fn make(sdk: &Sdk, tree: &Tree, targets: &[&str]) -> Result<()> {
         .bind(&tree.source, "/cairn/kernel/source")
         .bind(&tree.objects, "/cairn/kernel/objects")
         .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
+        // Else make counts builds in one tree.
+        .env("KBUILD_BUILD_VERSION", "1")
         .env("KBUILD_BUILD_USER", "cairn")
         .env("KBUILD_BUILD_HOST", "cairn")
         .args([
