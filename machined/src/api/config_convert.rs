@@ -1,6 +1,6 @@
 //! Generations and plans as the API shows them.
 
-use config::plan::Plan;
+use config::plan::{Effect, Plan};
 use generation::{Entry, Index, State};
 use proto::config::v1 as api;
 
@@ -31,7 +31,10 @@ pub fn state(state: State) -> api::GenerationState {
 pub fn plan(plan: &Plan) -> api::Plan {
     let operations = plan.operations.iter().map(|operation| api::Operation {
         effect: operation.effect.name().to_owned(),
-        subject: operation.subject.to_string(),
+        subject: match operation.effect {
+            Effect::Restart(services) => services.join(", "),
+            Effect::Live | Effect::Reboot => operation.subject.to_string(),
+        },
         reason: operation.reason.clone(),
     });
     api::Plan {
