@@ -12,6 +12,7 @@ use proto::config::v1::config_service_server::ConfigServiceServer;
 use proto::identity::v1::identity_service_server::IdentityServiceServer;
 use proto::log::v1::log_service_server::LogServiceServer;
 use proto::machine::v1::machine_service_server::MachineServiceServer;
+use proto::maintenance::v1::maintenance_service_server::MaintenanceServiceServer;
 use proto::resource::v1::resource_service_server::ResourceServiceServer;
 use proto::service::v1::service_service_server::ServiceServiceServer;
 use rustls::server::WebPkiClientVerifier;
@@ -73,6 +74,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
         .add_service(IdentityServiceServer::new(services.clone()))
         .add_service(LogServiceServer::new(services.clone()))
         .add_service(MachineServiceServer::new(services.clone()))
+        .add_service(MaintenanceServiceServer::new(services.clone()))
         .add_service(ResourceServiceServer::new(services.clone()))
         .add_service(ServiceServiceServer::new(services))
         .serve_with_incoming(ReceiverStream::new(receiver))
@@ -87,26 +89,35 @@ async fn accept(
 ) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (acceptor, cas) = {
+        let (acceptor, cas, strangers) = {
             let state = state.lock().unwrap();
-            (TlsAcceptor::from(Arc::new(server_config(&state))), state.cas.clone())
+            let acceptor = TlsAcceptor::from(Arc::new(server_config(&state)));
+            (acceptor, state.trusted().clone(), state.takes_strangers())
         };
         let sender = sender.clone();
         tokio::spawn(async move {
             // A refused handshake is what some tests are about.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let peer = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-            let Ok(identity) = pki::judge(&peer, &cas, &pki::Revocations::default(), 0) else { return };
-            let _ = sender.send(Ok(Connection { stream, role: identity.role })).await;
+            let role = if strangers {
+                None
+            } else {
+                let peer = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+                let Ok(identity) = pki::judge(&peer, &cas, &pki::Revocations::default(), 0) else { return };
+                Some(identity.role)
+            };
+            let _ = sender.send(Ok(Connection { stream, role })).await;
         });
     }
 }
 
 fn server_config(state: &State) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&state.cas), Arc::clone(&provider))
-        .build()
-        .unwrap();
+    let verifier = match state.takes_strangers() {
+        true => WebPkiClientVerifier::no_client_auth(),
+        false => WebPkiClientVerifier::builder_with_provider(roots(state.trusted()), Arc::clone(&provider))
+            .build()
+            .unwrap(),
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -128,16 +139,16 @@ fn roots(cas: &Bundle) -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-/// A connection that knows its client's role.
+/// A connection that knows its client's role, unless anybody may come.
 struct Connection {
     stream: TlsStream<TcpStream>,
-    role: Role,
+    role: Option<Role>,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Role;
+    type ConnectInfo = Option<Role>;
 
-    fn connect_info(&self) -> Role {
+    fn connect_info(&self) -> Option<Role> {
         self.role
     }
 }

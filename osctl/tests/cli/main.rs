@@ -7,5 +7,6 @@ mod connection;
 mod fake;
 mod files;
 mod generations;
+mod maintenance;
 mod rig;
 mod services;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::{Documents, NodeConfig};
-use pairing::{Code, KeyHash, proof};
+use pairing::{KeyHash, proof};
 use pki::{Bundle, NodeId, fingerprint_of};
 use proto::maintenance::v1::{
     Authentication, ConfigureRequest, ConfigureResponse, ProveRequest, StatusRequest, StatusResponse,
@@ -239,6 +239,8 @@ async fn meet(session: &Session, target: &Target, fingerprint: &str) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use pairing::Code;
+
     use super::*;
 
     #[test]
