@@ -10,6 +10,7 @@ mod configuration;
 mod context;
 mod control_client;
 mod controllers;
+mod discovery;
 mod error_chain;
 mod etc;
 mod follow;

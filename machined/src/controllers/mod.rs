@@ -3,6 +3,7 @@
 mod address;
 mod clients;
 mod console;
+mod discovery;
 mod integrity;
 mod services;
 mod storage;
@@ -22,6 +23,7 @@ pub async fn run(context: Arc<Context>) {
         integrity::run(&context),
         address::run(&context),
         clients::run(&context),
+        discovery::run(&context),
         console::run(&context.health, &context.control),
         watchdog::run(&context),
     );

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use ::discovery::Node;
 use layout::path;
 use pki::{Bundle, BundleError};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use crate::{
     configuration::{BootClock, ClockError, GenerationStore},
     context::NodeIdentity,
     control_client::Control,
-    etc,
+    discovery, etc,
     health::Health,
     identity::{IdentityError, Keys},
     network, notify,
@@ -88,8 +89,8 @@ pub async fn run(release: &Release, control: &Control) -> Result<(), Maintenance
     let ground = blocking(move || Ground::open(time_floor_s)).await?;
     let Ground { disk, keys, trust, door } = ground;
     let node = NodeIdentity { node_id: keys.node_id.to_string(), machine_id: keys.machine_id.clone() };
-    etc::render(&node.hostname(&config::NodeConfig::default()), &node.machine_id, None)
-        .map_err(MaintenanceError::Etc)?;
+    let hostname = node.hostname(&config::NodeConfig::default());
+    etc::render(&hostname, &node.machine_id, None).map_err(MaintenanceError::Etc)?;
     let (address, health, resources) = (watch::Sender::new(None), Health::default(), Store::default());
     let clock = BootClock::open().map_err(MaintenanceError::Clock)?;
     let store = Arc::new(GenerationStore::at(Path::new(path::STATE)));
@@ -99,6 +100,14 @@ pub async fn run(release: &Release, control: &Control) -> Result<(), Maintenance
     desk.render().map_err(MaintenanceError::Identity)?;
     notify::ready();
     tracing::info!(node_id = node.node_id, "the node has no configuration and waits for one");
+    let found = Node {
+        id: node.node_id.clone(),
+        name: hostname,
+        version: release.version.clone(),
+        mode: "maintenance".to_owned(),
+        fingerprint: desk.fingerprint(),
+        endpoint: None,
+    };
     let network = network::run_unconfigured(node, resources.clone(), health.clone(), address.clone());
     let until = until_configured(Arc::clone(&desk), disk);
     let service = api::Maintenance { desk: Arc::clone(&desk), resources, version: release.version.clone() };
@@ -106,6 +115,7 @@ pub async fn run(release: &Release, control: &Control) -> Result<(), Maintenance
         served = api::serve_maintenance(listener, service, until) => served.map_err(MaintenanceError::Api),
         () = network => Ok(()),
         () = console::run(&desk, &address, &health, control) => Ok(()),
+        () = discovery::run(address.subscribe(), || found.clone()) => Ok(()),
     }
 }
 
