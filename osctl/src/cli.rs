@@ -101,6 +101,8 @@ pub enum Command {
     Gen(GenCommand),
     /// Take over a new node: authenticate it by its fingerprint and sign its certificate
     Adopt(Adopt),
+    /// List the nodes that answer on the local links; compare a fingerprint with the console before you trust it
+    Discover,
     /// Write an image to a disk and prove it by reading back; without a disk, list the removable ones
     Flash(Flash),
     /// Show the versions of osctl and of the node

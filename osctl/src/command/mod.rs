@@ -3,6 +3,7 @@
 mod adopt;
 mod config;
 mod configuration;
+mod discover;
 mod draft;
 mod first_config;
 mod flash;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(command) => config::run(&session, command),
         Command::Gen(command) => generate::run(&session, command),
         Command::Adopt(arguments) => adopt::run(&session, &arguments).await,
+        Command::Discover => discover::run(&session).await,
         Command::Flash(arguments) => flash::run(&session, arguments).await,
         Command::Version { client } => version::run(&session, client).await,
         Command::Health { wait } => health::run(&session, wait).await,

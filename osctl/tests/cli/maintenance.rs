@@ -269,3 +269,50 @@ fn the_address_is_needed() {
     rig.run(&["apply-config", "-f", "machine.yaml", "--code", "ABCD-EFGH-JKMN"]).fails(2, &["--insecure"]);
     rig.run(&[&arguments[..], &["--dry-run"]].concat()).fails(2, &["--dry-run"]);
 }
+
+/// Others may have the port too.
+fn shared_socket() -> std::net::UdpSocket {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+    };
+    use std::os::fd::AsRawFd as _;
+
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::empty(), None).unwrap();
+    setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
+    let group = std::net::SocketAddrV4::new(discovery::GROUP, discovery::PORT);
+    bind(socket.as_raw_fd(), &SockaddrIn::from(group)).unwrap();
+    socket.into()
+}
+
+/// Answers on the loopback link as a node does; other nodes may answer there too.
+#[test]
+fn nodes_on_the_link_are_listed() {
+    use std::net::Ipv4Addr;
+
+    let node = discovery::Node {
+        id: format!("{:032x}", std::process::id()),
+        name: "edge-7".into(),
+        version: "0.1.0".into(),
+        mode: "maintenance".into(),
+        fingerprint: "ab".repeat(32),
+        endpoint: Some((Ipv4Addr::new(192, 0, 2, 7), 50000)),
+    };
+    let socket = shared_socket();
+    socket.join_multicast_v4(&discovery::GROUP, &Ipv4Addr::LOCALHOST).unwrap();
+    let told = node.clone();
+    std::thread::spawn(move || {
+        let mut datagram = [0; discovery::MESSAGE_MAX_BYTES];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            if let Some(answer) = discovery::answer(&told, &datagram[..length], from.port()) {
+                socket.send_to(&answer.bytes, from).unwrap();
+            }
+        }
+    });
+    let rig = Rig::new();
+    let found = rig.json(&["discover", "--timeout", "2s", "-o", "json"]);
+    let found = found.as_array().unwrap().iter().find(|found| found["nodeId"] == *node.id).unwrap();
+    assert_eq!(
+        (&found["name"], &found["address"], &found["mode"], &found["fingerprint"]),
+        (&"edge-7".into(), &"192.0.2.7:50000".into(), &"maintenance".into(), &node.fingerprint.into())
+    );
+}
