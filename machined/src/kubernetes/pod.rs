@@ -189,7 +189,8 @@ mod tests {
         let mut pods = Pods::default();
         pods.apply(&event(EventType::Added, &pod("a", "1", vec![]))).unwrap();
         assert!(pods.has("default", "a", "r1"));
-        for (namespace, name, revision) in [("default", "a", "r2"), ("default", "b", "r1"), ("x", "a", "r1")] {
+        for (namespace, name, revision) in [("default", "a", "r2"), ("default", "b", "r1"), ("x", "a", "r1")]
+        {
             assert!(!pods.has(namespace, name, revision));
         }
     }
