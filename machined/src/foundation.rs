@@ -14,9 +14,10 @@ use crate::{
         self, AnchorsError, BootClock, BootError, Chosen, ClockError, GenerationStore, Reset, ResetError,
     },
     error_chain::error_chain,
-    identity::{Identity, IdentityError},
+    identity::{Identity, IdentityError, Mode},
+    recovery,
     release::Release,
-    storage::{self, BootState, Origin, StorageError, SystemDisk},
+    storage::{self, BootState, Mirror, Origin, StorageError, SystemDisk},
     trust::{Trust, TrustError},
     volumes,
 };
@@ -69,6 +70,31 @@ pub struct Foundation {
     pub trust: Arc<Trust>,
     /// Who it is.
     pub identity: Identity,
+    /// Why all this stands on the mirror of STATE, if it does.
+    pub lost: Option<String>,
+}
+
+/// What stands on STATE.
+struct Standing {
+    clock: BootClock,
+    store: GenerationStore,
+    chosen: Chosen,
+    trust: Arc<Trust>,
+    identity: Identity,
+    lost: Option<String>,
+}
+
+impl FoundationError {
+    /// Whether STATE of a provisioned node is of no use.
+    fn is_loss(&self) -> bool {
+        match self {
+            Self::Storage(error) => {
+                matches!(error, StorageError::StateDamaged { .. } | StorageError::Mount { .. })
+            }
+            Self::Boot(_) | Self::Trust(_) | Self::Anchors(_) | Self::Identity(_) => true,
+            Self::Reset(_) | Self::Clock(_) | Self::Source(_) | Self::Unconfigured => false,
+        }
+    }
 }
 
 /// Lays it. Everything may have been done before, by an earlier life of machined.
@@ -78,24 +104,88 @@ pub fn lay(release: &Release) -> Result<Foundation, FoundationError> {
     if let Some(id) = storage::efi_disk_id().map_err(FoundationError::Storage)? {
         boot_state.verify_disk_id(id, recording()).map_err(FoundationError::Storage)?;
     }
-    storage::bring_up_state(&disk, boot_state.is_provisioned()).map_err(FoundationError::Storage)?;
+    let standing = match recovery::entered() {
+        Some(why) => stand_on_mirror(release, &disk, &boot_state, why),
+        None => stand(release, &disk, &mut boot_state),
+    };
+    let standing = match standing {
+        Err(lost) if lost.is_loss() && boot_state.is_provisioned() => {
+            recover(release, &disk, &boot_state, lost)
+        }
+        standing => standing,
+    };
+    let Standing { clock, store, chosen, trust, identity, lost } = standing?;
+    let boot_state = Arc::new(Mutex::new(boot_state));
+    Ok(Foundation { disk, boot_state, clock, store, chosen, trust, identity, lost })
+}
+
+fn stand(
+    release: &Release,
+    disk: &SystemDisk,
+    boot_state: &mut BootState,
+) -> Result<Standing, FoundationError> {
+    if storage::is_state_shrouded() {
+        return Err(lost(disk, "recovery was cut short"));
+    }
+    storage::bring_up_state(disk, boot_state.is_provisioned()).map_err(FoundationError::Storage)?;
     let state = Path::new(path::STATE);
     if let Some(reset) = Reset::noted(state) {
-        carry_out(reset, state, &disk, &mut boot_state)?;
+        carry_out(reset, state, disk, boot_state)?;
     }
     let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
     let clock = BootClock::open().map_err(FoundationError::Clock)?;
     let store = GenerationStore::at(state);
-    let chosen = choose(&store, &clock, &disk, &boot_state, &trust)?;
+    let chosen = choose(&store, &clock, disk, boot_state, &trust)?;
     learn_first(&trust, &chosen);
     let kept = configuration::kept(&store, &chosen.index);
-    configuration::check_anchors(&mut boot_state, &trust, &chosen.running.config, &kept)
+    configuration::check_anchors(boot_state, &trust, &chosen.running.config, &kept)
         .map_err(FoundationError::Anchors)?;
     let identity = Identity::open(state, &chosen.running.config, Arc::clone(&trust))
         .map_err(FoundationError::Identity)?;
     identity.render().map_err(FoundationError::Identity)?;
-    let boot_state = Arc::new(Mutex::new(boot_state));
-    Ok(Foundation { disk, boot_state, clock, store, chosen, trust, identity })
+    Ok(Standing { clock, store, chosen, trust, identity, lost: None })
+}
+
+/// The error stays that which STATE was lost for.
+fn recover(
+    release: &Release,
+    disk: &SystemDisk,
+    boot_state: &BootState,
+    lost: FoundationError,
+) -> Result<Standing, FoundationError> {
+    let why = error_chain(&lost);
+    if let Err(error) = recovery::enter(disk, release.time_floor_s, &why) {
+        tracing::error!(error = error_chain(&error), "the node cannot be recovered");
+        return Err(lost);
+    }
+    stand_on_mirror(release, disk, boot_state, why)
+}
+
+/// On a STATE that was made of the mirror. Nothing is compared with BOOTSTATE, which it comes from.
+fn stand_on_mirror(
+    release: &Release,
+    disk: &SystemDisk,
+    boot_state: &BootState,
+    why: String,
+) -> Result<Standing, FoundationError> {
+    let state = Path::new(path::STATE);
+    let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
+    let clock = BootClock::open().map_err(FoundationError::Clock)?;
+    let store = GenerationStore::at(state);
+    let (slot, on_trial) = slot(boot_state);
+    let chosen = configuration::choose(&store, &clock.now(), slot, on_trial)
+        .map_err(FoundationError::Boot)?
+        .ok_or_else(|| lost(disk, "its mirror holds no configuration"))?;
+    let identity = Identity::open(state, &chosen.running.config, Arc::clone(&trust))
+        .map_err(FoundationError::Identity)?
+        .in_mode(Mode::Recovery);
+    identity.render().map_err(FoundationError::Identity)?;
+    Ok(Standing { clock, store, chosen, trust, identity, lost: Some(why) })
+}
+
+fn lost(disk: &SystemDisk, detail: &str) -> FoundationError {
+    let detail = detail.to_owned();
+    FoundationError::Storage(StorageError::StateDamaged { device: disk.device.clone(), detail })
 }
 
 /// DATA, the images of a configuration volume, and at last the mark that the node is provisioned: from then on nothing
@@ -130,8 +220,14 @@ fn carry_out(
 ) -> Result<(), FoundationError> {
     tracing::warn!(?reset, "the node is reset");
     reset
-        .carry_out(state, || storage::erase_data(disk), || boot_state.forget_provisioning())
+        .carry_out(state, || storage::erase_data(disk), || forget(disk, boot_state))
         .map_err(FoundationError::Reset)
+}
+
+/// The mirror first: it holds the key, and is of use only while the node counts as provisioned.
+fn forget(disk: &SystemDisk, boot_state: &mut BootState) -> Result<(), StorageError> {
+    Mirror::of(disk)?.erase()?;
+    boot_state.forget_provisioning()
 }
 
 fn choose(
@@ -146,10 +242,7 @@ fn choose(
     if let Some(chosen) = choose()? {
         return Ok(chosen);
     }
-    let damaged = || {
-        let detail = "it holds no configuration, but the node was provisioned".to_owned();
-        FoundationError::Storage(StorageError::StateDamaged { device: disk.device.clone(), detail })
-    };
+    let damaged = || lost(disk, "it holds no configuration, but the node was provisioned");
     if boot_state.is_provisioned() {
         return Err(damaged());
     }

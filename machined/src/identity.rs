@@ -14,7 +14,10 @@ use pki::{
     Bundle, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, Role, node,
     signed::{self, Expected, SignedRefusal, SignedRequest, Trusted},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::{
     storage::{StorageError, replace_file},
@@ -22,6 +25,8 @@ use crate::{
 };
 
 const ID_BYTES: usize = 16;
+/// Below STATE.
+const FOLDER: &str = "identity";
 
 /// Why the node has no identity, or cannot change it.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +90,7 @@ pub struct Keys {
 impl Keys {
     /// Loads them below `state`, making what is missing.
     pub fn open(state: &Path) -> Result<Self, IdentityError> {
-        let folder = state.join("identity");
+        let folder = state.join(FOLDER);
         fs::create_dir_all(&folder)
             .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
         let node_id = kept(&folder.join("node-id"), random_hex)?;
@@ -115,6 +120,34 @@ impl Keys {
     }
 }
 
+/// The files of an identity, for a place besides STATE. The key is in them: no `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptIdentity {
+    node_id: String,
+    machine_id: String,
+    key: Zeroizing<String>,
+    certificate: String,
+}
+
+impl KeptIdentity {
+    /// Lays the files out below an empty `state`.
+    pub fn restore(&self, state: &Path) -> Result<(), IdentityError> {
+        let folder = state.join(FOLDER);
+        fs::create_dir_all(&folder)
+            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
+        let files = [
+            ("node-id", self.node_id.as_str()),
+            ("machine-id", &self.machine_id),
+            ("key.pem", &self.key),
+            ("certificate.pem", &self.certificate),
+        ];
+        files.into_iter().try_for_each(|(name, content)| {
+            replace_file(&folder.join(name), content.as_bytes(), 0o600).map_err(IdentityError::Write)
+        })
+    }
+}
+
 /// The node's identity.
 pub struct Identity {
     folder: PathBuf,
@@ -123,7 +156,27 @@ pub struct Identity {
     key: Key,
     trust: Arc<Trust>,
     clients: Mutex<Clients>,
-    certificate: Mutex<Certificate>,
+    certificate: watch::Sender<Certificate>,
+    mode: Mode,
+}
+
+/// What the node's files for apid call its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As it should be.
+    Running,
+    /// Without STATE, from its mirror.
+    Recovery,
+}
+
+impl Mode {
+    /// As others read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Recovery => "recovery",
+        }
+    }
 }
 
 impl Identity {
@@ -131,7 +184,8 @@ impl Identity {
     pub fn open(state: &Path, config: &NodeConfig, trust: Arc<Trust>) -> Result<Self, IdentityError> {
         let Keys { folder, node_id, machine_id, key, certificate } = Keys::open(state)?;
         Ok(Self {
-            certificate: Mutex::new(certificate),
+            certificate: watch::Sender::new(certificate),
+            mode: Mode::Running,
             clients: Mutex::new(trust.clients(config).map_err(IdentityError::Trust)?),
             trust,
             machine_id,
@@ -139,6 +193,31 @@ impl Identity {
             node_id,
             key,
         })
+    }
+
+    /// The identity of a node in another mode.
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// What the node is up to.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Its files.
+    pub fn kept(&self) -> KeptIdentity {
+        KeptIdentity {
+            node_id: self.node_id.to_string(),
+            machine_id: self.machine_id.clone(),
+            key: self.key.to_pem(),
+            certificate: self.certificate.borrow().to_pem(),
+        }
+    }
+
+    /// The serving certificate; told of another one.
+    pub fn certificates(&self) -> watch::Receiver<Certificate> {
+        self.certificate.subscribe()
     }
 
     /// 128 random bits in hex.
@@ -203,7 +282,7 @@ impl Identity {
 
     /// Whether the serving certificate was issued by a configured CA.
     pub fn is_adopted(&self) -> bool {
-        let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = self.certificate.borrow();
         node::check_server(certificate.der(), &self.cas(), &self.node_id).is_ok()
     }
 
@@ -214,16 +293,17 @@ impl Identity {
         let certificate = Certificate::from_der(der).map_err(IdentityError::Certificate)?;
         replace_file(&self.folder.join("certificate.pem"), certificate.to_pem().as_bytes(), 0o600)
             .map_err(IdentityError::Write)?;
-        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
+        self.certificate.send_replace(certificate);
         self.render()
     }
 
     /// Writes apid's files.
     pub fn render(&self) -> Result<(), IdentityError> {
-        let certificate = self.certificate.lock().unwrap_or_else(PoisonError::into_inner).to_pem();
+        let certificate = self.certificate.borrow().to_pem();
         let Clients { cas, revoked } = self.clients();
         let facts =
-            json!({"node_id": self.node_id.as_str(), "time_floor_s": self.trust.floor_s()}).to_string();
+            json!({"mode": self.mode.name(), "node_id": self.node_id.as_str(), "time_floor_s": self.trust.floor_s()})
+                .to_string();
         render([
             (path::APID_REVOKED, &revoked.to_string()),
             // Before the mode, which is in the identity: whoever comes in between needs a certificate already.

@@ -24,6 +24,7 @@ mod maintenance;
 mod network;
 mod notify;
 mod probes;
+mod recovery;
 mod release;
 mod settings;
 mod startup;

@@ -25,10 +25,10 @@ use crate::{
     foundation::{self, Foundation, FoundationError},
     health::{Health, Status},
     identity::Identity,
-    kubernetes, maintenance, network, notify,
+    kubernetes, maintenance, network, notify, recovery,
     release::Release,
     settings,
-    storage::{self, BootState, SystemDisk},
+    storage::{self, BootState, Mirror, StorageError, SystemDisk},
     store::Store,
     trust, volumes,
 };
@@ -47,6 +47,9 @@ pub enum StartupError {
     /// Rendered files cannot be written.
     #[error("cannot write below {}", path::RUN_ETC)]
     Etc(#[source] io::Error),
+    /// BOOTSTATE is gone since it was read.
+    #[error("the mirror of STATE cannot be kept")]
+    Mirror(#[source] StorageError),
     /// The API cannot be served.
     #[error("the internal API cannot be served")]
     Api(#[source] ApiError),
@@ -58,7 +61,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     let control = Control::default();
     tokio::spawn(notify::keep_alive());
     let foundation = lay(&release, &control).await;
-    let Foundation { disk, boot_state, clock, store, chosen, trust, identity } = foundation;
+    let Foundation { disk, boot_state, clock, store, chosen, trust, identity, lost } = foundation;
     let node = describe(&identity);
     let config = &chosen.running.config;
     etc::render(&node.hostname(config), &node.machine_id, None).map_err(StartupError::Etc)?;
@@ -73,6 +76,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
         boot_state: Arc::clone(&boot_state),
         trust: Arc::clone(&trust),
         clock,
+        lost: lost.is_some().then(|| disk.clone()),
     };
     let Chosen { index, running, reboot } = chosen;
     let parts = Parts {
@@ -103,13 +107,20 @@ pub async fn run() -> Result<Infallible, StartupError> {
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
 
-    tokio::spawn(trust::run(trust));
-    tokio::spawn(bring_up_data(Arc::clone(&context), disk, boot_state, data_done));
+    tokio::spawn(trust::run(Arc::clone(&trust)));
     tokio::spawn(controllers::run(Arc::clone(&context)));
     tokio::spawn(network::run(Arc::clone(&context)));
-    tokio::spawn(kubernetes::run(Arc::clone(&context)));
-    tokio::spawn(settings::run(Arc::clone(&context)));
-    tokio::spawn(volumes::run(Arc::clone(&context)));
+    match lost {
+        None => {
+            let mirror = Mirror::of(&disk).map_err(StartupError::Mirror)?;
+            tokio::spawn(bring_up_data(Arc::clone(&context), disk, boot_state, data_done));
+            tokio::spawn(kubernetes::run(Arc::clone(&context)));
+            tokio::spawn(settings::run(Arc::clone(&context)));
+            tokio::spawn(volumes::run(Arc::clone(&context)));
+            tokio::spawn(recovery::keep_mirror(Arc::clone(&context), trust, mirror));
+        }
+        Some(why) => context.health.set("storage", Status::Unhealthy, "StateLost", in_recovery(&why)),
+    }
     tokio::spawn(manager.run(reboot));
     api::serve(listener, context).await.map_err(StartupError::Api)?;
     // The server ends only with an error.
@@ -169,6 +180,12 @@ async fn bring_up_data(
         context.health.set("storage", Status::Unhealthy, "DataNotMounted", error);
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn in_recovery(why: &str) -> String {
+    format!(
+        "{why}. The node answers its known admins from the mirror of STATE and runs no pods: `osctl reset` makes it a new node"
+    )
 }
 
 fn describe(identity: &Identity) -> NodeIdentity {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Both copies, below STATE.
-const FILES: [&str; 2] = ["trust.json", "trust.mirror.json"];
+pub const FILES: [&str; 2] = ["trust.json", "trust.mirror.json"];
 /// Between writes of the floor: so much may a power cut set it back, and so often flash is written for it.
 const FLOOR_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -112,6 +112,12 @@ impl Trust {
             self.replace(&mut kept, learnt)?;
         }
         Ok(())
+    }
+
+    /// All of it as one copy on STATE holds it, for a third place.
+    pub fn copy(&self) -> Result<String, TrustError> {
+        let content = self.kept().encode()?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
     /// Keeps the time that has passed.

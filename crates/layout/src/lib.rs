@@ -130,6 +130,10 @@ pub const INSTALLER_WORD: &str = "cairn.installer";
 
 /// Byte offsets of the two BOOTSTATE records inside their partition, one flash erase block and more apart.
 pub const BOOTSTATE_RECORD_OFFSETS_BYTES: [u64; 2] = [0, 4 * MIB];
+/// Byte offsets inside the BOOTSTATE partition of the two copies of what the node cannot do without, should STATE be lost.
+pub const BOOTSTATE_MIRROR_OFFSETS_BYTES: [u64; 2] = [MIB, 5 * MIB];
+/// Room of each copy: the most revocations, an identity and a configuration of network and API are below it.
+pub const BOOTSTATE_MIRROR_BYTES: u64 = MIB;
 
 /// Vendor GUID of the volatile EFI variables with which the selector tells the kernel side what it chose.
 pub const EFI_VENDOR_GUID: Guid = "ca120f1e-b007-4c0d-9a1e-5e1ec7040000";

@@ -80,6 +80,7 @@ impl api::config_service_server::ConfigService for Service {
     type ApplyStream = Applied;
 
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<Applied>, Status> {
+        refusal::in_recovery(self.0.identity.mode())?;
         let view = self.0.generations.view();
         let (body, author) = self.verified(request.into_inner().request, APPLY, &view)?;
         let change = api::Change::decode(body.as_slice()).map_err(|_| refusal::malformed())?;

@@ -7,12 +7,22 @@ use tonic::{Code, Status};
 use crate::{
     configuration::{ContentError, Refused},
     error_chain::error_chain,
-    identity::IdentityError,
+    identity::{IdentityError, Mode},
 };
 
 /// A request that is not of the protocol.
 pub fn malformed() -> Status {
     Status::invalid_argument("the request carries no signed change that can be read")
+}
+
+/// What is changed in recovery is lost with the boot.
+pub fn in_recovery(mode: Mode) -> Result<(), Status> {
+    match mode {
+        Mode::Running => Ok(()),
+        Mode::Recovery => Err(Status::failed_precondition(
+            "STATE is lost and nothing can be kept on it: make the node a new one with `osctl reset`, or flash it",
+        )),
+    }
 }
 
 /// Made for another base.

@@ -28,6 +28,7 @@ impl api::identity_service_server::IdentityService for Service {
         &self,
         request: Request<api::InstallCertificateRequest>,
     ) -> Result<Response<api::InstallCertificateResponse>, Status> {
+        super::config_status::in_recovery(self.0.identity.mode())?;
         self.0.identity.install(&request.into_inner().certificate_der).map_err(|error| status(&error))?;
         tracing::info!("the node's certificate was replaced");
         Ok(Response::new(api::InstallCertificateResponse {}))

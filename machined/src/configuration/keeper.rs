@@ -2,14 +2,19 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use config::NodeConfig;
 use generation::Moment;
 
 use super::{anchors, clock::BootClock, manager::Keeper, reset::Reset};
-use crate::{error_chain::error_chain, storage::BootState, trust::Trust};
+use crate::{
+    error_chain::error_chain,
+    recovery,
+    storage::{BootState, SystemDisk},
+    trust::Trust,
+};
 
 /// STATE, BOOTSTATE and the clock.
 pub struct NodeKeeper {
@@ -21,6 +26,8 @@ pub struct NodeKeeper {
     pub trust: Arc<Trust>,
     /// The clock of this boot.
     pub clock: BootClock,
+    /// The disk whose STATE is lost, if it is: then nothing can be noted there.
+    pub lost: Option<SystemDisk>,
 }
 
 impl Keeper for NodeKeeper {
@@ -33,6 +40,11 @@ impl Keeper for NodeKeeper {
     }
 
     fn note_reset(&self, wipe_data: bool) -> Result<(), String> {
+        if let Some(disk) = &self.lost {
+            let mut boot_state = self.boot_state.lock().unwrap_or_else(PoisonError::into_inner);
+            let given_up = recovery::give_up(disk, wipe_data, || boot_state.forget_provisioning());
+            return given_up.map_err(|error| error_chain(&error));
+        }
         let reset = if wipe_data { Reset::StateAndData } else { Reset::State };
         reset.note(&self.state).map_err(|error| error_chain(&error))
     }

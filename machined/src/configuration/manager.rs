@@ -109,6 +109,11 @@ impl Handle {
         self.view.borrow().clone()
     }
 
+    /// What there is; told of every change.
+    pub fn views(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
     /// The texts.
     pub fn store(&self) -> Arc<GenerationStore> {
         Arc::clone(&self.store)

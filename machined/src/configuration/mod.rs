@@ -31,4 +31,4 @@ pub use keeper::NodeKeeper;
 pub use manager::{Accepted, Change, Handle, Manager, Parts, Refused, View};
 pub use report::{Outcome, Report};
 pub use reset::{Reset, ResetError};
-pub use store::GenerationStore;
+pub use store::{GenerationStore, StoreError};

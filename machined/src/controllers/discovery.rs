@@ -10,7 +10,7 @@ pub async fn run(context: &Context) {
         id: context.node.node_id.clone(),
         name: context.hostname(),
         version: context.release.version.clone(),
-        mode: "running".to_owned(),
+        mode: context.identity.mode().name().to_owned(),
         fingerprint: context.identity.fingerprint(),
         endpoint: None,
     };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use layout::STATE_RESERVED_BYTES;
 use nix::errno::Errno;
-use nix::mount::MsFlags;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{FallocateFlags, fallocate};
 use tracing::{info, warn};
 
@@ -82,6 +82,10 @@ const DATA_DIRECTORIES: [&str; 7] = [
 ];
 /// More than the superblock and what lies around it.
 const ERASED_BYTES: usize = 64 * 1024;
+/// The file system that stands in for a lost STATE.
+const SHROUD: &str = "tmpfs";
+/// More than what the mirror of STATE holds, with room for what a node that runs from it writes.
+const SHROUD_OPTIONS: &str = "size=16m,mode=0700";
 const TEMPORARY_MODE: u32 = 0o1777;
 
 /// Brings up STATE. To be called before DATA; again is fine.
@@ -100,6 +104,37 @@ pub fn bring_up_data(disk: &SystemDisk, provisioned: bool) -> Result<(), Storage
 pub fn erase_data(disk: &SystemDisk) -> Result<(), StorageError> {
     let device = DATA.provide_partition(disk, true)?;
     erase(&device).map_err(|source| StorageError::Open { path: device, source })
+}
+
+/// Makes what lies on a lost STATE unreadable, so that it is formatted anew once the node is not provisioned. Without a
+/// partition there is nothing to erase.
+pub fn erase_state(disk: &SystemDisk) -> Result<(), StorageError> {
+    match STATE.provide_partition(disk, true) {
+        Ok(device) => erase(&device).map_err(|source| StorageError::Open { path: device, source }),
+        Err(StorageError::StateDamaged { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts an empty file system in memory in the place of a STATE that is lost. What lies on the disk stays as it is.
+pub fn shroud_state() -> Result<(), StorageError> {
+    let target = Path::new(STATE.mount_point);
+    let failed = |errno: Errno| StorageError::Mount {
+        device: SHROUD.into(),
+        target: target.to_owned(),
+        source: errno.into(),
+    };
+    match umount2(target, MntFlags::MNT_DETACH) {
+        // Nothing is mounted there.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    mount(Some(SHROUD), target, Some(SHROUD), STATE.mount_flags, Some(SHROUD_OPTIONS)).map_err(failed)
+}
+
+/// Whether the STATE at hand is the one in memory.
+pub fn is_state_shrouded() -> bool {
+    mounted_source(Path::new(STATE.mount_point)).is_some_and(|source| source == SHROUD)
 }
 
 impl Volume {

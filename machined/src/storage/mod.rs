@@ -13,6 +13,7 @@ mod filesystem;
 mod installation;
 mod inventory;
 mod kernel;
+mod mirror;
 #[cfg(test)]
 pub mod scratch;
 mod seed;
@@ -21,13 +22,16 @@ mod table;
 mod volume_label;
 
 pub use boot_state::BootState;
-pub use bring_up::{bring_up_data, bring_up_state, erase_data};
+pub use bring_up::{
+    bring_up_data, bring_up_state, erase_data, erase_state, is_state_shrouded, shroud_state,
+};
 pub use durable::replace_file;
 pub use efi::{boot_report, efi_disk_id};
 pub use error::StorageError;
 pub use filesystem::{Checked, Repair, check, format, mount_ext4};
 pub use installation::{holds_node, open_release};
 pub use inventory::{Room, clones, data_room, describe_mounted, disks, spare_disks, volumes};
+pub use mirror::Mirror;
 pub use seed::{Origin, Seed};
 pub use system::{SystemDisk, find_system_disk};
 pub use table::guid_bytes;
