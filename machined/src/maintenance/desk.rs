@@ -61,13 +61,14 @@ pub struct Desk {
     store: Arc<GenerationStore>,
     phase: watch::Sender<Phase>,
     news: watch::Sender<String>,
+    now_ms: fn(&BootClock) -> u64,
 }
 
 impl Desk {
     /// Open from the start.
     pub fn new(keys: Keys, trust: Trust, door: Door, clock: BootClock, store: Arc<GenerationStore>) -> Self {
         let (phase, news) = (watch::Sender::new(Phase::Open), watch::Sender::default());
-        Self { keys, trust, door, clock, store, phase, news }
+        Self { keys, trust, door, clock, store, phase, news, now_ms: |clock| clock.now().since_boot_ms }
     }
 
     /// Writes apid's files.
@@ -92,7 +93,7 @@ impl Desk {
 
     /// Milliseconds since boot.
     pub fn now_ms(&self) -> u64 {
-        self.clock.now().since_boot_ms
+        (self.now_ms)(&self.clock)
     }
 
     /// What the console should say of tries that failed; the same thing only once.
@@ -173,4 +174,114 @@ fn take(given: &Given, store: &GenerationStore, time_s: u64) -> Result<(), Refus
     Bundle::from_pem(&config.client_cas.concat()).map_err(Refused::Cas)?;
     let created_s = i64::try_from(time_s).unwrap_or(i64::MAX);
     configuration::found(store, &given.text, &given.author, created_s).map_err(Refused::Keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use pairing::{Code, KeyHash, proof};
+    use pki::{Ca, SubjectName, Validity};
+
+    use super::*;
+    use crate::maintenance::door::Pairing;
+
+    struct Rig {
+        state: tempfile::TempDir,
+        desk: Desk,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let state = tempfile::tempdir().unwrap();
+            let keys = Keys::open(state.path()).unwrap();
+            let pairing =
+                Pairing::open(&state.path().join("pairing.json"), &keys.key.public_key_der()).unwrap();
+            let trust = Trust::open(state.path(), 7).unwrap();
+            let store = Arc::new(GenerationStore::at(state.path()));
+            let desk = Desk::new(keys, trust, Door::Code(pairing), BootClock::open().unwrap(), store);
+            // Tests may run long after the computer's start; the code is valid for half an hour.
+            Self { state, desk: Desk { now_ms: |_| 0, ..desk } }
+        }
+
+        fn code(&self) -> Code {
+            self.desk.door.pairing().unwrap().code().clone()
+        }
+
+        fn request(&self, text: &str) -> ConfigureRequest {
+            let key = KeyHash::of(&self.desk.keys.key.public_key_der());
+            ConfigureRequest {
+                text: text.to_owned(),
+                proof: proof::client(&self.code(), &key, text),
+                signed: None,
+            }
+        }
+
+        fn first_generation(&self) -> Option<String> {
+            let store = GenerationStore::at(self.state.path());
+            let index = store.load_index().unwrap()?;
+            Some(store.load(index.confirmed()).unwrap())
+        }
+    }
+
+    fn configuration() -> String {
+        let ca = Ca::create(&SubjectName::parse("ca").unwrap(), Validity::UNLIMITED).unwrap();
+        let pem = ca.bundle().to_pem().replace('\n', "\n    ");
+        format!("apiVersion: cairn.dev/v1alpha1\nkind: Api\nclientCAs:\n  - |\n    {pem}\n")
+    }
+
+    #[tokio::test]
+    async fn the_first_admin_stays_the_first() {
+        let rig = Rig::new();
+        let (first, second) = (configuration(), configuration());
+        let (taken, refused) =
+            tokio::join!(rig.desk.configure(rig.request(&first)), rig.desk.configure(rig.request(&second)),);
+        taken.unwrap();
+        assert!(matches!(refused, Err(Refused::Busy | Refused::Configured)), "{refused:?}");
+        let late = rig.desk.configure(rig.request(&second)).await;
+        assert!(matches!(late, Err(Refused::Configured)));
+        assert!(matches!(rig.desk.prove(&[0; 32]), Err(Refused::Configured)));
+        assert_eq!(rig.first_generation(), Some(first));
+        rig.desk.configured().await;
+        assert!(!rig.desk.close(), "a volume comes too late");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_configuration_changes_nothing_and_costs_no_try() {
+        let rig = Rig::new();
+        for text in ["", "kind: Nonsense\n", "apiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: a\n"] {
+            let refused = rig.desk.configure(rig.request(text)).await;
+            assert!(matches!(refused, Err(Refused::Content(_))), "{text}: {refused:?}");
+        }
+        assert_eq!(rig.first_generation(), None);
+        rig.desk.configure(rig.request(&configuration())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn wrong_codes_are_told_of_and_end() {
+        let rig = Rig::new();
+        let mut news = rig.desk.news();
+        let wrong = || ConfigureRequest { proof: vec![0; 32], ..rig.request(&configuration()) };
+        for left in (0..5).rev() {
+            let refused = rig.desk.configure(wrong()).await.unwrap_err().to_string();
+            assert!(refused.contains(&format!("{left} tries are left")), "{refused}");
+        }
+        for _ in 0..3 {
+            let refused = rig.desk.configure(rig.request(&configuration())).await;
+            assert!(matches!(refused, Err(Refused::Turned(Turned::Exhausted(_)))));
+            assert!(matches!(rig.desk.prove(&[0; 32]), Err(Refused::Turned(Turned::Exhausted(_)))));
+        }
+        news.changed().await.unwrap();
+        assert!(news.borrow_and_update().contains("reboot the node"));
+        rig.desk.prove(&[0; 32]).unwrap_err();
+        assert!(!news.has_changed().unwrap(), "a flood says nothing new");
+        assert_eq!(rig.first_generation(), None);
+    }
+
+    #[tokio::test]
+    async fn a_volume_ends_it_unless_somebody_was_faster() {
+        let rig = Rig::new();
+        assert!(rig.desk.close());
+        let refused = rig.desk.configure(rig.request(&configuration())).await;
+        assert!(matches!(refused, Err(Refused::Closed)));
+        assert_eq!(rig.first_generation(), None);
+    }
 }
