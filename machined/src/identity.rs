@@ -61,6 +61,9 @@ pub enum IdentityError {
     /// The configuration lets nobody in.
     #[error("the configured clients are of no use")]
     Trust(#[source] TrustError),
+    /// A client is not let in.
+    #[error("the client is not let in")]
+    Client(#[source] pki::Refusal),
     /// An issued certificate is not one for this node.
     #[error("the certificate is refused")]
     Refused(#[source] node::ServerRefusal),
@@ -245,6 +248,13 @@ impl Identity {
     /// Whether this configuration lets anybody in.
     pub fn check(&self, config: &NodeConfig) -> Result<(), IdentityError> {
         self.trust.clients(config).map(drop).map_err(IdentityError::Trust)
+    }
+
+    /// Whether a configuration lets the client with this certificate (DER) in as an admin.
+    pub fn still_admits(&self, config: &NodeConfig, client_der: &[u8]) -> Result<(), IdentityError> {
+        let Clients { cas, revoked } = self.trust.clients(config).map_err(IdentityError::Trust)?;
+        let client = pki::judge(client_der, &cas, &revoked, self.trust.floor_s());
+        client.map(drop).map_err(IdentityError::Client)
     }
 
     /// The earliest time that it can be now, in seconds since 1970.

@@ -82,7 +82,9 @@ impl api::config_service_server::ConfigService for Service {
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<Applied>, Status> {
         refusal::in_recovery(self.0.identity.mode())?;
         let view = self.0.generations.view();
-        let (body, author) = self.verified(request.into_inner().request, APPLY, &view)?;
+        let request = request.into_inner().request;
+        let signer = request.as_ref().and_then(|request| request.certificates_der.first()).cloned();
+        let (body, author) = self.verified(request, APPLY, &view)?;
         let change = api::Change::decode(body.as_slice()).map_err(|_| refusal::malformed())?;
         let (base, running) = (view.index.base(), Arc::clone(&view.running));
         if let Some(api::change::Content::RollbackTo(to)) = change.content
@@ -96,6 +98,8 @@ impl api::config_service_server::ConfigService for Service {
         let (mode, timeout_s) = (mode(change.mode())?, timeout_s(&change)?);
         let accept_unreachable = change.accept_unreachable;
         let Whole { text, config } = self.resolve(change, view).await?;
+        let signer = signer.unwrap_or_default();
+        self.0.identity.still_admits(&config, &signer).map_err(|error| refusal::lock_out(&error))?;
         let plan = convert::plan(&plan(&running.config, &config));
         let created_s = i64::try_from(self.0.identity.floor_s()).unwrap_or(i64::MAX);
         let change = Change { base, mode, timeout_s, author, created_s, accept_unreachable, text, config };

@@ -49,6 +49,14 @@ pub fn clients(error: &IdentityError) -> Status {
     Status::invalid_argument(error_chain(error))
 }
 
+/// A configuration that would not let its own author in any more.
+pub fn lock_out(error: &IdentityError) -> Status {
+    Status::failed_precondition(format!(
+        "this would lock you out: {}; keep the CA of your certificate until you use one of another CA",
+        error_chain(error)
+    ))
+}
+
 /// Not signed by an admin, or not for this node as it is.
 pub fn signature(error: &SignedRefusal) -> Status {
     let code = match error {

@@ -19,6 +19,8 @@ const REVERTED: i32 = 7;
 struct Mistake {
     name: &'static str,
     patch: String,
+    /// Whether it is added to the whole text, which then is given anew.
+    whole: bool,
     exit: i32,
     told: &'static [&'static str],
 }
@@ -47,8 +49,13 @@ fn every_mistake_is_refused_or_taken_back() {
 
 fn make(node: &Node, mistake: &Mistake, before: &str) -> Result<(), String> {
     let path = node.files().folder().join("mistake.yaml");
-    fs::write(&path, &mistake.patch).unwrap();
-    let arguments = ["patch", "config", "-f", &path.to_string_lossy(), "--confirm-within", "20s"];
+    let path = path.to_string_lossy();
+    let (text, command) = match mistake.whole {
+        true => (format!("{before}---\n{}", mistake.patch), &["apply-config"][..]),
+        false => (mistake.patch.clone(), &["patch", "config"][..]),
+    };
+    fs::write(&*path, text).unwrap();
+    let arguments = [command, &["-f", &path, "--confirm-within", "20s"]].concat();
     let output = node.osctl_output(&arguments).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let (code, expected) = (output.status.code(), Some(mistake.exit));
@@ -64,11 +71,11 @@ fn make(node: &Node, mistake: &Mistake, before: &str) -> Result<(), String> {
 }
 
 fn refused(name: &'static str, patch: &str, told: &'static [&'static str]) -> Mistake {
-    Mistake { name, patch: format!("{HEADER}{patch}"), exit: REFUSED, told }
+    Mistake { name, patch: format!("{HEADER}{patch}"), whole: false, exit: REFUSED, told }
 }
 
 fn reverted(name: &'static str, patch: &str, told: &'static [&'static str]) -> Mistake {
-    Mistake { name, patch: format!("{HEADER}{patch}"), exit: REVERTED, told }
+    Mistake { name, patch: format!("{HEADER}{patch}"), whole: false, exit: REVERTED, told }
 }
 
 fn mistakes() -> Vec<Mistake> {
@@ -79,10 +86,13 @@ fn text() -> Vec<Mistake> {
     let twice =
         format!("kind: Sysctl\nvalues: {{vm.swappiness: 10}}\n---\n{HEADER}kind: Sysctl\nvalues: {{}}\n");
     vec![
-        refused("unknown field", "kind: Machine\nhostnam: x\n", &["line 3", "hostnam"]),
-        refused("unknown kind", "kind: Machina\n", &["line 2", "Machina"]),
-        refused("nonsense as a name", "kind: Machine\nhostname: Not_A Name\n", &["line 3", "hostname"]),
-        refused("two documents that contradict each other", &twice, &["Sysctl"]),
+        refused("unknown field", "kind: Machine\nhostnam: x\n", &["line", "hostnam"]),
+        refused("unknown kind", "kind: Machina\n", &["line", "Machina"]),
+        refused("nonsense as a name", "kind: Machine\nhostname: Not_A Name\n", &["line", "hostname"]),
+        Mistake {
+            whole: true,
+            ..refused("two documents that contradict each other", &twice, &["Sysctl", "line"])
+        },
         refused("no YAML", "kind: [Machine\n", &["line"]),
         refused("no certificate", "kind: Api\nclientCAs: [nonsense]\n", &["clientCAs"]),
         refused("a CA that fits nobody", &stranger(), &["lock"]),
@@ -99,7 +109,7 @@ fn stranger() -> String {
 fn network() -> Vec<Mistake> {
     let interface = |rest: &str| format!("kind: Interface\nname: eth0\n{rest}");
     vec![
-        refused("no address", &interface("addresses: [10.0.2.300/24]\n"), &["line 4", "10.0.2.300"]),
+        refused("no address", &interface("addresses: [10.0.2.300/24]\n"), &["line", "10.0.2.300"]),
         refused(
             "a gateway that is not next",
             &interface("addresses: [10.0.2.15/24]\ngateway: 10.9.9.1\n"),
@@ -121,7 +131,7 @@ fn storage_and_kernel() -> Vec<Mistake> {
         refused(
             "a sysctl that is Cairn's",
             "kind: Sysctl\nvalues: {kernel.modules_disabled: 0}\n",
-            &["line 3", "modules_disabled"],
+            &["line", "modules_disabled"],
         ),
         reverted(
             "a sysctl that does not exist",
@@ -146,7 +156,7 @@ fn kubernetes() -> Vec<Mistake> {
         refused(
             "a kubelet setting that is Cairn's",
             "kind: Kubelet\nconfiguration: {staticPodPath: /tmp}\n",
-            &["line 3", "staticPodPath"],
+            &["line", "staticPodPath"],
         ),
         reverted(
             "a kubelet that does not start",
@@ -161,7 +171,7 @@ fn kubernetes() -> Vec<Mistake> {
         refused(
             "no URL of a mirror",
             "kind: Registry\nhost: docker.io\nmirrors: [nonsense]\n",
-            &["line 4", "nonsense"],
+            &["line", "nonsense"],
         ),
         reverted(
             "a mirror that does not answer",

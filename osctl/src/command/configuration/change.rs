@@ -17,6 +17,7 @@ use super::{read, sign};
 use crate::cli::configuration::{ApplyConfig, How, Mode, Patch, Rollback};
 use crate::command::Session;
 use crate::endpoint::Endpoint;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::node::{Node, Target};
 use crate::output::{self, Progress, Table, note};
@@ -77,11 +78,15 @@ pub async fn make(session: &Session, content: Content, how: &How) -> Result<(), 
         return show_plan(session, &planned);
     }
     let request = sign(&target, APPLY, base_generation, change.encode_to_vec())?;
-    let reported = send(&node, ApplyRequest { request: Some(request) }).await?;
+    let reported = match send(&node, ApplyRequest { request: Some(request) }).await {
+        // It may have begun: its answer is lost when the change is one of the network.
+        Err(failure) if failure.exit() == Exit::Unreachable => Reported { generation: None, outcome: None },
+        reported => reported?,
+    };
     drop(node);
     let pending = Pending {
         target: with_addresses(target, &addresses),
-        generation: reported.generation,
+        generation: reported.generation.unwrap_or(base_generation + 1),
         confirms: how.mode != Mode::Try,
         wait: how.confirm_within,
     };

@@ -22,8 +22,8 @@ const REBOOT_MAX: Duration = Duration::from_secs(600);
 pub struct Pending {
     /// The node, at all addresses at which it may answer.
     pub target: Target,
-    /// The generation; `None` when the node did not get so far.
-    pub generation: Option<u64>,
+    /// The generation that the node gives it.
+    pub generation: u64,
     /// Whether osctl confirms it: the new connection shows that the node can be reached.
     pub confirms: bool,
     /// How long the node waits for that.
@@ -54,9 +54,7 @@ pub async fn to_the_end(
     pending: Pending,
     outcome: Option<Outcome>,
 ) -> Result<(), Failure> {
-    let Some(generation) = outcome.as_ref().map(|outcome| outcome.generation).or(pending.generation) else {
-        return Err(Failure::error(format!("{} ended the call without an answer", pending.target.name)));
-    };
+    let generation = pending.generation;
     let standing = match outcome {
         Some(outcome) if !outcome.rebooting => of_outcome(&outcome)?,
         Some(_) => {
@@ -146,7 +144,10 @@ async fn look(
     let listed = generations(&node).await?;
     let endpoint = node.endpoint().clone();
     let Some(found) = listed.generations.iter().find(|one| one.number == generation) else {
-        return Ok((Some(Standing::Reverted("the node does not keep it any more".into())), endpoint));
+        return match listed.base_generation < generation {
+            true => Err(Failure::error(format!("the change did not reach {}", target.name))),
+            false => Ok((Some(Standing::Reverted("the node does not keep it any more".into())), endpoint)),
+        };
     };
     let standing = match standing(found.state, &found.reason, None) {
         Some(Standing::Trial(_)) if confirms => {
