@@ -22,6 +22,8 @@ use crate::{error_chain::error_chain, health::Status, probes};
 const GATE: Duration = Duration::from_secs(90);
 /// What a gate leaves of a trial's time, so that its own reason is the one that is kept.
 const GATE_MARGIN: Duration = Duration::from_secs(2);
+/// For the answer to a reset to leave the node: without pods it goes down at once.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl<S: Services, K: Keeper> Manager<S, K> {
     pub(super) async fn obey(&mut self, command: Command) {
@@ -34,7 +36,15 @@ impl<S: Services, K: Keeper> Manager<S, K> {
             Command::Confirm(generation, answer) => {
                 drop(answer.send(self.happen_or(Event::Confirm { generation }).await));
             }
-            Command::Reset { wipe_data, answer } => drop(answer.send(self.reset(wipe_data).await)),
+            Command::Reset { wipe_data, answer } => {
+                let noted = self.note_reset(wipe_data).await;
+                let is_noted = noted.is_ok();
+                drop(answer.send(noted));
+                if is_noted {
+                    tokio::time::sleep(FAREWELL).await;
+                    self.reboot().await;
+                }
+            }
         }
     }
 
@@ -74,11 +84,10 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         Ok(Accepted { generation, reports })
     }
 
-    async fn reset(&mut self, wipe_data: bool) -> Result<(), Refused> {
+    async fn note_reset(&mut self, wipe_data: bool) -> Result<(), Refused> {
         self.check_open()?;
         self.blocking(move |_, keeper| keeper.note_reset(wipe_data)).await.map_err(Refused::Reset)?;
         self.resetting = true;
-        self.reboot().await;
         Ok(())
     }
 
