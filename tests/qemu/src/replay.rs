@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-const MAGIC: u64 = 0x006a_7366_7767_7872;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;
 const SECTOR_BYTES: u64 = 512;
 const DISCARD: u64 = 1 << 2;
