@@ -22,9 +22,7 @@ mod table;
 mod volume_label;
 
 pub use boot_state::BootState;
-pub use bring_up::{
-    bring_up_data, bring_up_state, erase_data, erase_state, is_state_shrouded, shroud_state,
-};
+pub use bring_up::{bring_up_data, bring_up_state, erase_data, erase_state, is_state_shrouded, shroud_state};
 pub use durable::replace_file;
 pub use efi::{boot_report, efi_disk_id};
 pub use error::StorageError;
