@@ -44,6 +44,7 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
         command
     };
     run(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
+    run(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
     if nix::unistd::geteuid().is_root() {
         let containerd = go::provide(repository, sdk)?.containerd.join("containerd");
         let mut command = ignored("machined", "containerd_takes", &[]);
