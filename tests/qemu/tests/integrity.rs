@@ -1,4 +1,4 @@
-//! Flipped bytes are never executed or served, damaged state never opens the node.
+//! Flipped bytes are never executed, a hung or panicking PID 1 ends in a reboot, damaged boot state still boots.
 
 #![allow(missing_docs)]
 
@@ -48,25 +48,6 @@ fn both_bootstate_copies_damaged_still_boots() {
     node.restart().unwrap();
     node.machine.wait_for("cairn: init started", BOOT).unwrap();
     node.wait_for_pod().unwrap();
-}
-
-#[test]
-fn a_lost_state_is_never_formatted_and_never_opens_the_api() {
-    let bed = bed();
-    let mut blueprint = blueprint(&bed, "lost-state");
-    blueprint.probe_image = None;
-    let mut node = support::up(&bed, &blueprint);
-    node.osctl(&["shutdown"]).unwrap();
-    node.machine.wait_for_end(BOOT).unwrap();
-    let start = partition_start(layout::STATE.number);
-    damage_disk(&bed, &node, start, 64 << 20);
-    node.restart().unwrap();
-    node.machine.wait_for("STATE is damaged", BOOT).unwrap();
-    let output = node.osctl_output(&["--timeout", "10s", "version"]).unwrap();
-    assert_eq!(output.status.code(), Some(3), "the API is open without STATE");
-    node.machine.cut_power().unwrap();
-    let state = read_disk(&bed, &node, start, 4096);
-    assert!(state.iter().all(|byte| *byte == 0), "STATE was formatted");
 }
 
 #[test]
@@ -135,20 +116,7 @@ fn damage_disk(bed: &Bed, node: &Node, offset: u64, length: u64) {
     qemu_io(bed, node, &format!("write -z {offset} {length}"));
 }
 
-fn read_disk(bed: &Bed, node: &Node, offset: u64, length: u64) -> Vec<u8> {
-    let text = qemu_io(bed, node, &format!("read -v {offset} {length}"));
-    // Lines of `read -v`: offset, colon, bytes in hex, text.
-    text.lines()
-        .filter_map(|line| line.split_once(":  "))
-        .flat_map(|(_, rest)| {
-            rest.split("  ").next().unwrap_or_default().split(' ').map(str::to_owned).collect::<Vec<_>>()
-        })
-        .filter_map(|byte| u8::from_str_radix(&byte, 16).ok())
-        .collect()
-}
-
-fn qemu_io(bed: &Bed, node: &Node, command: &str) -> String {
+fn qemu_io(bed: &Bed, node: &Node, command: &str) {
     let disk = node.files().disk().to_string_lossy().into_owned();
-    let output = bed.programs().run("qemu-io", &["-f", "qcow2", "-c", command, &disk]).unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    bed.programs().run("qemu-io", &["-f", "qcow2", "-c", command, &disk]).unwrap();
 }
