@@ -4,6 +4,8 @@ use std::{fs, io, net::IpAddr, path::Path};
 
 use layout::path::RUN_ETC;
 
+use crate::files;
+
 /// Sets the host name and writes hostname(5), machine-id(5) and hosts(5).
 ///
 /// The node's own name must resolve without DNS: else the kubelet waits 10 s for each status when there is none.
@@ -11,21 +13,15 @@ pub fn render(hostname: &str, machine_id: &str, address: Option<IpAddr>) -> io::
     nix::unistd::sethostname(hostname)?;
     let folder = Path::new(RUN_ETC);
     fs::create_dir_all(folder)?;
-    replace(&folder.join("hostname"), &format!("{hostname}\n"))?;
-    replace(&folder.join("machine-id"), &format!("{machine_id}\n"))?;
-    replace(&folder.join("hosts"), &hosts(hostname, address))
+    let write = |name: &str, text: String| files::replace(&folder.join(name), text.as_bytes(), 0o644);
+    write("hostname", format!("{hostname}\n"))?;
+    write("machine-id", format!("{machine_id}\n"))?;
+    write("hosts", hosts(hostname, address))
 }
 
 fn hosts(hostname: &str, address: Option<IpAddr>) -> String {
     let own = address.map_or_else(|| "127.0.1.1".to_owned(), |address| address.to_string());
     format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n{own} {hostname}\n")
-}
-
-/// In place at once; /run needs no flush.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, text)?;
-    fs::rename(temporary, path)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod controllers;
 mod discovery;
 mod error_chain;
 mod etc;
+mod files;
 mod follow;
 mod foundation;
 mod health;

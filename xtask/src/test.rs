@@ -63,7 +63,9 @@ pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) 
     let path = work.join("bed.json");
     fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
     let mut command = Command::new("cargo");
-    command.args(["test", "--locked", "--package", "testbed", "--test", "*", "--no-fail-fast"]).current_dir(repository);
+    command
+        .args(["test", "--locked", "--package", "testbed", "--test", "*", "--no-fail-fast"])
+        .current_dir(repository);
     command.env(VARIABLE, &path).args(filter);
     // One node at a time: two processors for a node with two.
     command.args(["--", "--test-threads=1", "--nocapture"]);

@@ -226,6 +226,17 @@ impl fmt::Display for Plan {
     }
 }
 
+/// Settings that say how the kubelet assigns processors and memory. It starts with others only where no container has
+/// any yet (kubernetes.io, Control CPU Management Policies on the Node).
+const ASSIGNMENT: [&str; 6] = [
+    "cpuManagerPolicy",
+    "cpuManagerPolicyOptions",
+    "memoryManagerPolicy",
+    "reservedMemory",
+    "reservedSystemCPUs",
+    "topologyManagerPolicy",
+];
+
 /// What brings a node from one configuration to another.
 ///
 /// The order is one that can be carried out: what uses a thing goes before the thing, and comes after it.
@@ -246,7 +257,9 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     let kept = kept.map(|(name, volume)| (*name, *volume)).collect();
     draft.each(&kept, &new_volumes, Subject::Volume, reason::volume);
     draft.whole(Effect::Live, Subject::Swap, reason::swap(old, new));
-    draft.whole(Effect::Restart(&[KUBELET]), Subject::Kubelet, reason::kubelet(old, new));
+    let assigns_anew = ASSIGNMENT.iter().any(|name| old.kubelet.get(*name) != new.kubelet.get(*name));
+    let effect = if assigns_anew { Effect::Reboot } else { Effect::Restart(&[KUBELET]) };
+    draft.whole(effect, Subject::Kubelet, reason::kubelet(old, new));
     draft.pods(&old_pods, &new_pods, false);
     let gone = old_volumes.into_iter().filter(|(name, _)| !new_volumes.contains_key(name)).collect();
     draft.each(&gone, &BTreeMap::new(), Subject::Volume, reason::volume);
@@ -278,13 +291,11 @@ impl Draft {
         }
     }
 
-    /// A value that is no longer set stays until the kernel starts anew.
     fn sysctls(&mut self, old: &NodeConfig, new: &NodeConfig) {
         let names: BTreeSet<&String> = old.sysctls.keys().chain(new.sysctls.keys()).collect();
         for name in names {
-            let (was, is) = (old.sysctls.get(name), new.sysctls.get(name));
-            let effect = if is.is_some() { Effect::Live } else { Effect::Reboot };
-            self.whole(effect, Subject::Sysctl(name.clone()), reason::sysctl(name, was, is));
+            let reason = reason::sysctl(name, old.sysctls.get(name), new.sysctls.get(name));
+            self.whole(Effect::Live, Subject::Sysctl(name.clone()), reason);
         }
     }
 

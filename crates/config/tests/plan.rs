@@ -49,7 +49,7 @@ fn reasons_say_what_changes() {
         (
             "  net.core.somaxconn: 4096\n",
             "",
-            "reboot sysctl net.core.somaxconn: Sysctl.net.core.somaxconn is no longer set to 4096\n",
+            "live sysctl net.core.somaxconn: Sysctl.net.core.somaxconn is no longer set to 4096\n",
         ),
         (
             "bus: ata",
@@ -86,7 +86,7 @@ fn only_what_could_cut_the_admin_off_must_be_confirmed() {
             true,
             false,
         ),
-        ("  net.core.somaxconn: 4096\n", "", false, true),
+        ("  net.core.somaxconn: 4096\n", "", false, false),
     ] {
         let plan = change(from, to);
         assert_eq!((plan.needs_confirmation(), plan.needs_reboot()), (confirmation, reboot), "{plan}");
@@ -267,12 +267,14 @@ proptest! {
     }
 
     #[test]
-    fn only_removed_sysctls_need_a_reboot(old in node(), new in node()) {
-        let removed = old.sysctls.keys().any(|name| !new.sysctls.contains_key(name));
-        let plan = plan(&old, &new);
-        prop_assert_eq!(plan.needs_reboot(), removed);
-        let mut reboots = plan.operations.iter().filter(|operation| operation.effect == Effect::Reboot);
-        let all_sysctls = reboots.all(|operation| matches!(operation.subject, Subject::Sysctl(_)));
-        prop_assert!(all_sysctls);
+    fn only_how_the_kubelet_assigns_needs_a_reboot(old in node(), new in node()) {
+        prop_assert!(!plan(&old, &new).needs_reboot());
+        let mut pinned = new;
+        pinned.kubelet.insert("cpuManagerPolicy".into(), "static".into());
+        for plan in [plan(&old, &pinned), plan(&pinned, &old)] {
+            let reboots = plan.operations.iter().filter(|operation| operation.effect == Effect::Reboot);
+            let subjects: Vec<&Subject> = reboots.map(|operation| &operation.subject).collect();
+            prop_assert_eq!(subjects, [&Subject::Kubelet]);
+        }
     }
 }

@@ -256,11 +256,10 @@ async fn a_harmless_change_is_confirmed_by_its_gate_and_a_staged_one_waits() {
 #[tokio::test(start_paused = true)]
 async fn what_needs_a_reboot_gets_one() {
     let rig = rig();
-    let sysctl = text(
-        "Sysctl\nvalues: {net.ipv4.ip_forward: \"1\"}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: old\n",
+    let pinned = text(
+        "Kubelet\nconfiguration: {cpuManagerPolicy: static}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: old\n",
     );
-    assert_eq!(rig.apply(&sysctl, Mode::Auto).await.state, State::Confirmed);
-    let outcome = rig.apply(&hostname("old"), Mode::Auto).await;
+    let outcome = rig.apply(&pinned, Mode::Auto).await;
     assert_eq!((outcome.state, outcome.rebooting), (State::Trial, true));
     assert_eq!(rig.asked(), ["reboot"]);
     let refused = rig.handle.apply(rig.change(&hostname("new"), Mode::Auto)).await.unwrap_err();
@@ -317,19 +316,25 @@ async fn a_reset_is_noted_and_nothing_comes_after_it() {
     assert!(matches!(refused, Refused::Resetting));
 }
 
+/// What only a reboot brings about.
+const PINNED: &str = "Kubelet\nconfiguration: {cpuManagerPolicy: static}\n";
+
 /// Documents of which each may be there or not.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "Machine\nhostname: a\n",
     "Kubelet\nconfiguration: {maxPods: 7}\n",
     "Sysctl\nvalues: {net.ipv4.ip_forward: \"1\"}\n",
     "Swap\nzramPercent: 50\n",
+    PINNED,
     "Resolver\nservers: [192.0.2.1]\n",
     "StaticPod\npod:\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: web}\n  spec: {containers: [{name: a, image: b}]}\n",
 ];
 
 fn some(parts: &BTreeSet<usize>) -> String {
     let separator = "---\napiVersion: cairn.dev/v1alpha1\nkind: ";
-    let rest: Vec<&str> = parts.iter().map(|part| PARTS[*part]).collect();
+    // There is at most one Kubelet document.
+    let second = |part: &usize| PARTS[*part] == PINNED && parts.contains(&1);
+    let rest: Vec<&str> = parts.iter().filter(|part| !second(part)).map(|part| PARTS[*part]).collect();
     text(&format!(
         "Registry\nhost: r\nmirrors: [\"https://m\"]\n{}{}",
         if rest.is_empty() { "" } else { separator },

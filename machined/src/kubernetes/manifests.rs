@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use config::StaticPod;
 use serde_json::{Map, Value};
 
-use super::files;
+use crate::files;
 
 /// Annotation by which a pod that the kubelet reports is told from the one that it was before a change.
 pub const REVISION: &str = "cairn.dev/revision";

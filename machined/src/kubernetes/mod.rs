@@ -8,7 +8,6 @@
 mod archive;
 mod condition;
 mod containerd;
-mod files;
 mod images;
 mod manifests;
 mod oci;

@@ -11,7 +11,7 @@ use std::{
 
 use pki::{Ca, IssueError, NameError, SubjectName, Template, Usage, Validity};
 
-use super::files;
+use crate::files;
 
 /// Why the kubelet has no certificates.
 #[derive(Debug, thiserror::Error)]

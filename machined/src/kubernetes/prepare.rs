@@ -10,15 +10,18 @@ use config::{NodeConfig, Registry};
 use layout::path;
 
 use super::{
-    files,
     pki::{self, PkiError},
     registry, render,
 };
+use crate::files;
 
 /// The image's CAs (Debian's ca-certificates).
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where the kubelet looks for what it sends along with pulls.
 const CREDENTIALS: &str = "/var/lib/kubelet/config.json";
+const KUBELET_FOLDER: &str = "/var/lib/kubelet";
+/// Which processors and memory the kubelet gave to which container.
+const ASSIGNMENTS: [&str; 2] = ["cpu_manager_state", "memory_manager_state"];
 
 /// CNI configuration behind the link in /etc.
 const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
@@ -65,6 +68,15 @@ pub enum PrepareError {
         #[source]
         source: io::Error,
     },
+    /// A file cannot be removed.
+    #[error("cannot remove {}", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// Certificates.
     #[error("the kubelet has no certificates")]
     Pki(#[source] PkiError),
@@ -76,12 +88,29 @@ pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> 
         make_directory(path)?;
     }
     link("/run", Path::new("/var/run"))?;
+    if !Path::new(path::KUBELET_CONFIG).exists() {
+        forget_assignments(Path::new(KUBELET_FOLDER))?;
+    }
     write(path::CONTAINERD_CONFIG, &render::containerd())?;
     write(path::KUBELET_CONFIG, &render::kubelet(&config.kubelet))?;
     write(CNI_CONFIG_FILE, &render::cni())?;
     write(render::TRUSTED_CAS, &trusted(&config.trusted_certificates)?)?;
     registries(&config.registries)?;
     pki::provide(Path::new(render::KUBELET_PKI), hostname).map_err(PrepareError::Pki)
+}
+
+/// The kubelet refuses to start with other policies than those that its assignments were made with. They are of
+/// containers, none of which outlives a boot.
+fn forget_assignments(folder: &Path) -> Result<(), PrepareError> {
+    for path in ASSIGNMENTS.map(|name| folder.join(name)) {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(PrepareError::Remove { path, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The image's CAs, then the configuration's.
@@ -135,4 +164,21 @@ fn write(path: &str, content: &str) -> Result<(), PrepareError> {
     }
     files::replace(path, content.as_bytes(), 0o600)
         .map_err(|source| PrepareError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_assignments_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["cpu_manager_state", "config.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        forget_assignments(folder.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["config.json"]);
+    }
 }

@@ -11,6 +11,8 @@ use support::{BOOT, SOON, bed, blueprint, up};
 use testbed::node::Node;
 
 const HEADER: &str = "apiVersion: cairn.dev/v1alpha1\n";
+/// The kubelet starts with this only where it has given no container a processor yet.
+const PINNED: &str = "kind: Kubelet\nconfiguration: {cpuManagerPolicy: static, kubeReserved: {cpu: 250m}}\n";
 
 #[test]
 fn a_change_is_made_tried_staged_and_taken_back() {
@@ -90,7 +92,7 @@ fn a_try_is_taken_back_when_nobody_confirms(node: &Node) {
 }
 
 fn a_staged_change_waits_for_the_next_boot(node: &mut Node) {
-    let file = patch(node, "kind: Machine\nhostname: staged\n");
+    let file = patch(node, &format!("kind: Machine\nhostname: staged\n---\n{HEADER}{PINNED}"));
     let out = node.osctl(&["patch", "config", "-f", &file, "--mode", "staged"]).unwrap();
     assert!(out.contains("next boot"), "{out}");
     assert_eq!(hostname(node), "renamed");
@@ -98,6 +100,8 @@ fn a_staged_change_waits_for_the_next_boot(node: &mut Node) {
     assert_eq!(hostname(node), "staged");
     // A change of the name is a trial: connecting and saying so keeps it.
     node.osctl(&["confirm-config"]).unwrap();
+    node.osctl(&["health", "--wait"]).unwrap();
+    assert!(node.osctl(&["get", "config"]).unwrap().contains("cpuManagerPolicy: static"));
     node.wait_for_pod().unwrap();
 }
 

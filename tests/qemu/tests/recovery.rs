@@ -7,8 +7,11 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
-use support::{BOOT, bed, blueprint, partition_start, up};
+use support::{BOOT, Random, bed, blueprint, partition_start, up};
 use testbed::{bed::Bed, node::Node};
+
+/// Of ext4.
+const BLOCK_BYTES: u64 = 4096;
 
 #[test]
 fn a_node_without_its_state_answers_its_admin_alone() {
@@ -37,6 +40,117 @@ fn a_node_without_its_state_answers_its_admin_alone() {
     node.machine.wait_for("cairn: api https://", BOOT).unwrap();
     node.osctl(&["reset", "--yes"]).unwrap();
     node.machine.wait_for("cairn: maintenance https://", BOOT).unwrap();
+}
+
+/// Heavy damage, then a few blocks at a time: a node comes up whole or in recovery, and is the same node each time.
+#[test]
+fn a_node_with_a_rotten_state_answers_its_admin_alone() {
+    let bed = bed();
+    let mut random = Random::seeded(&bed, "rotten");
+    let (mut node, id) = provisioned_and_off(&bed, "rotten");
+    let written = state_blocks(&bed, &node);
+    println!("{} blocks of STATE were written to", written.len());
+    let intact = node.files().folder().join("intact.qcow2");
+    fs::copy(node.files().disk(), &intact).unwrap();
+    let few = if bed.long { 40 } else { 2 };
+    for round in 0..=few {
+        fs::copy(&intact, node.files().disk()).unwrap();
+        let share = if round == 0 { 2 } else { u64::try_from(written.len()).unwrap() / 4 };
+        let rotten: Vec<u64> = written.iter().copied().filter(|_| random.below(share) == 0).collect();
+        rot(&bed, &node, &rotten);
+        node.restart().unwrap();
+        node.wait_for_fingerprint().unwrap();
+        assert_eq!(node_id(&node), id, "rotten blocks: {rotten:?}");
+        strangers_stay_out(&node);
+        let lost = health(&node).contains("StateLost");
+        println!("{} blocks rotten: {}", rotten.len(), if lost { "recovery" } else { "whole" });
+        assert!(lost || round > 0, "half of STATE was rotten, and nobody noticed");
+        node.machine.cut_power().unwrap();
+    }
+}
+
+#[test]
+fn a_full_state_keeps_nobody_out_and_takes_no_half_change() {
+    let bed = bed();
+    let (mut node, _) = provisioned_and_off(&bed, "full-state");
+    fill_state(&bed, &node);
+    node.restart().unwrap();
+    node.wait_for_fingerprint().unwrap();
+    node.wait_for_pod().unwrap();
+    let before = node.osctl(&["get", "config"]).unwrap();
+    let file = node.files().folder().join("patch.yaml");
+    let labels = "apiVersion: cairn.dev/v1alpha1\nkind: Machine\nlabels: {site: harbour}\n";
+    fs::write(&file, labels).unwrap();
+    let refused = node.osctl_output(&["patch", "config", "-f", &file.to_string_lossy()]).unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && text.contains("No space left"), "{text}");
+    assert_eq!(node.osctl(&["get", "config"]).unwrap(), before);
+    // A reset needs no room.
+    fs::remove_file(node.files().config_volume()).unwrap();
+    node.osctl(&["reset", "--yes"]).unwrap();
+    node.machine.wait_for("cairn: maintenance https://", BOOT).unwrap();
+}
+
+/// With its file systems in order; and its id.
+fn provisioned_and_off(bed: &Bed, name: &str) -> (Node, String) {
+    let mut blueprint = blueprint(bed, name);
+    blueprint.probe_image = None;
+    let mut node = up(bed, &blueprint);
+    node.osctl(&["health", "--wait"]).unwrap();
+    let id = node_id(&node);
+    node.osctl(&["shutdown"]).unwrap();
+    node.machine.wait_for_end(BOOT).unwrap();
+    (node, id)
+}
+
+/// Where STATE was ever written to, as offsets on the disk.
+fn state_blocks(bed: &Bed, node: &Node) -> Vec<u64> {
+    let disk = node.files().disk();
+    let map = bed.programs().run("qemu-img", &["map", "--output=json", &disk.to_string_lossy()]).unwrap();
+    let extents: Vec<Value> = serde_json::from_slice(&map.stdout).unwrap();
+    let start = partition_start(layout::STATE.number);
+    let end = start + layout::STATE.size_bytes.unwrap();
+    let mut blocks = Vec::new();
+    for extent in extents.iter().filter(|extent| extent["data"] == true && extent["zero"] == false) {
+        let first = extent["start"].as_u64().unwrap();
+        let after = first + extent["length"].as_u64().unwrap();
+        blocks.extend((first.max(start)..after.min(end)).step_by(usize::try_from(BLOCK_BYTES).unwrap()));
+    }
+    blocks
+}
+
+fn rot(bed: &Bed, node: &Node, blocks: &[u64]) {
+    let commands: Vec<String> =
+        blocks.iter().map(|block| format!("write -P 0xa5 {block} {BLOCK_BYTES}")).collect();
+    for some in commands.chunks(64) {
+        let disk = node.files().disk().to_string_lossy().into_owned();
+        let mut arguments = vec!["-f", "qcow2"];
+        arguments.extend(some.iter().flat_map(|command| ["-c", command.as_str()]));
+        arguments.push(&disk);
+        bed.programs().run("qemu-io", &arguments).unwrap();
+    }
+}
+
+/// Until not one block is free, those for root included.
+fn fill_state(bed: &Bed, node: &Node) {
+    let (start, size) = (partition_start(layout::STATE.number), layout::STATE.size_bytes.unwrap());
+    let folder = node.files().folder();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (state, filler, disk) = (path("state.img"), path("filler"), node.files().disk());
+    let disk = disk.to_string_lossy();
+    let window = format!("driver=raw,offset={start},size={size},file.driver=qcow2,file.file.filename={disk}");
+    bed.programs().run("qemu-img", &["convert", "--image-opts", &window, "-O", "raw", &state]).unwrap();
+    fs::write(&filler, vec![0xa5; usize::try_from(size).unwrap()]).unwrap();
+    bed.programs().run("debugfs", &["-w", "-R", &format!("write {filler} filler"), &state]).unwrap();
+    let facts = bed.programs().run("dumpe2fs", &["-h", &state]).unwrap();
+    let facts = String::from_utf8(facts.stdout).unwrap();
+    let free = facts.lines().find_map(|line| line.strip_prefix("Free blocks:")).unwrap();
+    assert_eq!(free.trim(), "0");
+    qemu_io(bed, node, &format!("write -s {state} {start} {size}"));
+}
+
+fn health(node: &Node) -> String {
+    String::from_utf8(node.osctl_output(&["health", "-o", "json"]).unwrap().stdout).unwrap()
 }
 
 fn node_id(node: &Node) -> String {
