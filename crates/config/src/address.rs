@@ -27,6 +27,31 @@ pub(crate) fn server(text: &str) -> Result<IpAddr, String> {
     why.map_or(Ok(address), |why| Err(format!("{why}; no server can be reached there")))
 }
 
+/// An address of the node itself, to serve something at.
+pub(crate) fn own(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr =
+        text.parse().map_err(|_| "must be an IP address, such as 192.0.2.17 or 2001:db8::17".to_owned())?;
+    let why = match address {
+        IpAddr::V4(address) if address.is_unspecified() => {
+            Some("stands for all addresses; leave the field out")
+        }
+        IpAddr::V4(address) => unusable(address),
+        IpAddr::V6(address) if address.is_unspecified() => {
+            Some("stands for all addresses; leave the field out")
+        }
+        IpAddr::V6(address) if address.is_loopback() => Some("is a loopback address"),
+        IpAddr::V6(address) if address.is_multicast() => Some("is a multicast address"),
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some("is a link-local address, which means nothing without its link")
+        }
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+            Some("is an IPv4 address in disguise; write it as one")
+        }
+        IpAddr::V6(_) => None,
+    };
+    why.map_or(Ok(address), |why| Err(why.to_owned()))
+}
+
 /// An address with the length of its prefix.
 pub(crate) fn subnet(text: &str) -> Result<Subnet, String> {
     let (address, prefix_length) =
@@ -122,6 +147,25 @@ mod tests {
         }
         assert!(server("2001:db8::53").is_ok());
         assert!(["::", "::1", "ff02::1", "0.0.0.0", "dns"].iter().all(|bad| server(bad).is_err()));
+    }
+
+    #[test]
+    fn a_node_serves_at_addresses_that_it_can_have() {
+        assert!(["192.0.2.17", "10.0.0.1", "2001:db8::17", "fd00::1"].iter().all(|good| own(good).is_ok()));
+        for (bad, why) in [
+            ("shop", "must be an IP address"),
+            ("192.0.2.17/24", "must be an IP address"),
+            ("0.0.0.0", "leave the field out"),
+            ("::", "leave the field out"),
+            ("127.0.0.1", "loopback"),
+            ("::1", "loopback"),
+            ("224.0.0.1", "multicast"),
+            ("fe80::1", "link-local"),
+            ("::ffff:192.0.2.17", "in disguise"),
+        ] {
+            let message = own(bad).unwrap_err();
+            assert!(message.contains(why), "{bad}: {message}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ fn take(config: &mut NodeConfig, document: &Document) {
         "Api" => {
             config.client_cas = texts(fields, "clientCAs");
             config.revoked = texts(fields, "revokedCertificates");
+            config.api_addresses =
+                texts(fields, "addresses").iter().filter_map(|text| address::own(text).ok()).collect();
         }
         "Interface" => config.interfaces.extend(interface(fields)),
         "Resolver" => {

@@ -14,6 +14,8 @@ pub(crate) enum Format {
     DnsName,
     Ipv4,
     Ip,
+    /// An IP address that the node itself can have.
+    OwnIp,
     /// An IPv4 address with the length of its prefix.
     Subnet,
     /// `http` or `https`, without credentials.
@@ -52,6 +54,7 @@ impl Format {
             ),
             Self::Ipv4 => address::usable(text).map(drop),
             Self::Ip => address::server(text).map(drop),
+            Self::OwnIp => address::own(text).map(drop),
             Self::Subnet => address::subnet(text).map(drop),
             Self::Url => url(text),
             Self::RegistryHost => need(
@@ -82,7 +85,7 @@ impl Format {
             Self::Label => Some("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
             Self::DnsName => Some(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
             Self::Ipv4 => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"),
-            Self::Ip => Some("^[0-9a-fA-F.:]+$"),
+            Self::Ip | Self::OwnIp => Some("^[0-9a-fA-F.:]+$"),
             Self::Subnet => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
             Self::Url => Some("^https?://[^@?# ]+$"),
             Self::RegistryHost => Some(r"^(_default|[-A-Za-z0-9.]+(:[0-9]{1,5})?)$"),
@@ -106,7 +109,7 @@ impl Format {
             Self::Label => "RFC 1123 label",
             Self::DnsName => "DNS name",
             Self::Ipv4 => "IPv4 address",
-            Self::Ip => "IP address",
+            Self::Ip | Self::OwnIp => "IP address",
             Self::Subnet => "IPv4 address with prefix, such as `192.0.2.17/24`",
             Self::Url => "`http` or `https` URL",
             Self::RegistryHost => "host[:port]",

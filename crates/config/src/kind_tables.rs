@@ -9,6 +9,8 @@ use crate::{
 pub(crate) const ITEMS_MAX: usize = 64;
 /// Certificates and labels come in larger numbers.
 const MANY_MAX: usize = 1024;
+/// Each address of the API is a socket of its own.
+const API_ADDRESSES_MAX: usize = 16;
 
 pub(crate) const KINDS: &[Kind] = &[
     MACHINE,
@@ -81,7 +83,7 @@ installDisk:
 const API: Kind = Kind {
     name: "Api",
     multiplicity: Multiplicity::One,
-    doc: "Who may speak to the node's API.",
+    doc: "Who may speak to the node's API, and where.",
     fields: &[
         Field::new("clientCAs", CERTIFICATES, "CAs whose client certificates are let in, each in PEM.").required(),
         Field::new(
@@ -91,6 +93,12 @@ const API: Kind = Kind {
              was told, whatever happens to its configuration.",
         )
         .default(Default::EmptyList),
+        Field::new(
+            "addresses",
+            Type::List { item: &Type::Text(Format::OwnIp), min: 1, max: API_ADDRESSES_MAX },
+            "Addresses of the node at which the API is served, and no others. One that the node does not have, or not yet, \
+             is no error. Without this field, and in maintenance and recovery, it is served at all.",
+        ),
     ],
     example: "\
 apiVersion: cairn.dev/v1alpha1

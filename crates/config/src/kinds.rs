@@ -1,7 +1,7 @@
 //! What the documents say, once they have been checked.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub client_cas: Vec<String>,
     /// Api: SHA-256 of client certificates (DER) that are let in no more, in lower-case hex.
     pub revoked: Vec<String>,
+    /// Api: where it is served; none means at all addresses of the node.
+    pub api_addresses: BTreeSet<IpAddr>,
     /// Interface documents, by name.
     pub interfaces: Vec<Interface>,
     /// Resolver; absent means what DHCP says.

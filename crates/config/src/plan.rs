@@ -59,6 +59,8 @@ pub enum Subject {
     Labels,
     /// Client CAs and revoked certificates.
     Trust,
+    /// Where the API is served.
+    ApiAddresses,
     /// A link, by name.
     Interface(String),
     /// Who resolves names.
@@ -92,6 +94,7 @@ impl fmt::Display for Subject {
             Self::HostName => f.write_str("host name"),
             Self::Labels => f.write_str("labels"),
             Self::Trust => f.write_str("trust"),
+            Self::ApiAddresses => f.write_str("API addresses"),
             Self::Interface(name) => write!(f, "link {name}"),
             Self::Resolver => f.write_str("resolver"),
             Self::Kubelet => f.write_str("kubelet"),
@@ -153,7 +156,11 @@ impl Plan {
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
         self.operations.iter().any(|operation| match operation.subject {
-            Subject::HostName | Subject::Trust | Subject::Interface(_) | Subject::Resolver => true,
+            Subject::HostName
+            | Subject::Trust
+            | Subject::ApiAddresses
+            | Subject::Interface(_)
+            | Subject::Resolver => true,
             Subject::Labels
             | Subject::Kubelet
             | Subject::StaticPod { .. }
@@ -186,11 +193,12 @@ impl Plan {
 
 const KUBELET: &str = "kubelet";
 const CONTAINERD: &str = "containerd";
+const APID: &str = "apid";
 
 /// The condition of a subject, unless the new configuration has it no more.
 fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
     match subject {
-        Subject::HostName | Subject::Trust => Some(Condition::Api),
+        Subject::HostName | Subject::Trust | Subject::ApiAddresses => Some(Condition::Api),
         Subject::Interface(name) => {
             new.interfaces.iter().any(|link| link.name == *name).then(|| Condition::Link(name.clone()))
         }
@@ -264,6 +272,7 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     let gone = old_volumes.into_iter().filter(|(name, _)| !new_volumes.contains_key(name)).collect();
     draft.each(&gone, &BTreeMap::new(), Subject::Volume, reason::volume);
     draft.whole(Effect::Live, Subject::Trust, reason::trust(old, new));
+    draft.whole(Effect::Restart(&[APID]), Subject::ApiAddresses, reason::api_addresses(old, new));
     draft.whole(Effect::Live, Subject::Labels, reason::labels(old, new));
     draft.whole(Effect::Live, Subject::InstallDisk, reason::install_disk(old, new));
     draft.0

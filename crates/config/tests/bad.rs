@@ -63,6 +63,9 @@ const CASES: &[Case] = &[
     case("    MIIBXTCCAQOgAwIBAgIUB3qQ5W0rQ0c1pH4m0Y0mY2N0ZXh0MAoGCCqGSM49BAMC\n    -----END CERTIFICATE-----\nrevoked", "    MI*B\n    -----END CERTIFICATE-----\nrevoked", "-----BEGIN", "Api.clientCAs[0]", "damaged"),
     case("    -----END CERTIFICATE-----\nrevoked", "revoked", "-----BEGIN", "Api.clientCAs[0]", "cut off"),
     case("- 0123456789abcdef", "- 01:23", "01:23", "Api.revokedCertificates[0]", "SHA-256"),
+    case("addresses: [192.0.2.17, \"2001:db8::17\"]", "addresses: []", "addresses", "Api.addresses", "must hold 1 to 16 items, but it holds 0"),
+    case("[192.0.2.17, \"2001", "[0.0.0.0, \"2001", "addresses", "Api.addresses[0]", "stands for all addresses; leave the field out"),
+    case("\"2001:db8::17\"]", "eth0]", "addresses", "Api.addresses[1]", "must be an IP address"),
     // Interface.
     case("192.0.2.17/24", "192.0.2.0/24", "192.0.2.0/24", "Interface/eth0.addresses[0]", "subnet's own address"),
     case("192.0.2.17/24", "192.0.2.17", "- 192.0.2.17", "Interface/eth0.addresses[0]", "length of its prefix"),
@@ -76,8 +79,8 @@ const CASES: &[Case] = &[
     case("mtu: 9000", "dhcp: true", "dhcp: true\n---", "Interface/eth0.dhcp", "together with addresses"),
     case("dhcp: true", "dhcp: yes", "dhcp", "Interface/eth1.dhcp", "must be true or false, but it is a text"),
     case("dhcp: true", "gateway: 192.0.2.1", "eth1\ngateway", "Interface/eth1.gateway", "only one gateway"),
-    case("dhcp: true", "addresses: [192.0.2.99/16]", "192.0.2.99", "Interface/eth1.addresses[0]", "overlaps that of 192.0.2.17/24 (Interface/eth0.addresses[0], document 3, line 25)"),
-    case("name: eth1", "name: eth0", "name: eth0\ndhcp", "Interface/eth0", "Interface/eth0 stands twice; the other is document 3, line 23"),
+    case("dhcp: true", "addresses: [192.0.2.99/16]", "192.0.2.99", "Interface/eth1.addresses[0]", "overlaps that of 192.0.2.17/24 (Interface/eth0.addresses[0], document 3, line 26)"),
+    case("name: eth1", "name: eth0", "name: eth0\ndhcp", "Interface/eth0", "Interface/eth0 stands twice; the other is document 3, line 24"),
     case("name: eth1", "name: lo", "lo", "Interface/lo.name", "loopback interface"),
     // Resolver.
     case("192.0.2.53", "dns.example.com", "servers", "Resolver.servers[0]", "must be an IP address"),
@@ -107,7 +110,7 @@ const CASES: &[Case] = &[
     case("disk:\n  bus: ata\n  minSize: 500GB", "disk: {}", "disk: {}", "Volume/recordings.disk", "every disk would match"),
     case("disk:\n  bus: ata\n  minSize: 500GB", "disk: {bus: nvme, model: \"ACME*\", serial: \"0012345\", minSize: 65536MiB, maxSize: 2TB}", "65536MiB", "Volume/recordings.disk", "the same disk as Machine.installDisk in document 1, line 9"),
     case("zramPercent: 75", "zramPercent: 900", "900", "Swap.zramPercent", "from 1 to 200"),
-    case("zramPercent: 75", "zramPercent: 75\n---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "Swap", "only one document of kind Swap; the other is document 12, line 91"),
+    case("zramPercent: 75", "zramPercent: 75\n---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "Swap", "only one document of kind Swap; the other is document 12, line 92"),
 ];
 
 /// The lines, from 1, of the first occurrence of `part` in the document that begins before `change`.
@@ -169,8 +172,8 @@ fn an_error_is_shown_with_its_line() {
     let shown = parse(&GOOD.replace("zramPercent: 75", "zramPercent: lots")).unwrap_err().to_string();
     assert_eq!(
         shown,
-        "document 12, line 92, column 14: Swap.zramPercent: must be a whole number from 1 to 200, but it is a text\n  \
-         92 | zramPercent: lots\n     |              ^"
+        "document 12, line 93, column 14: Swap.zramPercent: must be a whole number from 1 to 200, but it is a text\n  \
+         93 | zramPercent: lots\n     |              ^"
     );
 }
 

@@ -18,6 +18,7 @@ fn every_field_reaches_the_controllers() {
     assert_eq!((disk.bus, disk.serial.as_deref()), (Some(Bus::Nvme), Some("0012345")));
     assert_eq!((disk.min_bytes, disk.max_bytes), (Some(64 << 30), Some(2_000_000_000_000)));
     assert_eq!((config.client_cas.len(), config.revoked.len()), (1, 1));
+    assert_eq!(config.api_addresses, ["192.0.2.17", "2001:db8::17"].map(|ip| ip.parse().unwrap()).into());
     let [eth0, eth1] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
     let first = Subnet { address: [192, 0, 2, 17].into(), prefix_length: 24 };
     assert_eq!((eth0.dhcp, eth0.addresses[0], eth0.mtu_bytes), (false, first, Some(9000)));

@@ -68,6 +68,11 @@ fn reasons_say_what_changes() {
             "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "live trust: Api.revokedCertificates: 1 added, 1 removed\n",
         ),
+        (
+            "addresses: [192.0.2.17, \"2001:db8::17\"]\n",
+            "addresses: [198.51.100.4]\n",
+            "restart apid: Api.addresses changes from [192.0.2.17, 2001:db8::17] to [198.51.100.4]\n",
+        ),
     ] {
         assert_eq!(change(from, to).to_string(), expected);
     }
@@ -86,6 +91,7 @@ fn only_what_could_cut_the_admin_off_must_be_confirmed() {
             true,
             false,
         ),
+        ("addresses: [192.0.2.17, \"2001:db8::17\"]\n", "", true, false),
         ("  net.core.somaxconn: 4096\n", "", false, false),
     ] {
         let plan = change(from, to);
@@ -182,7 +188,8 @@ fn list() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn node() -> impl Strategy<Value = NodeConfig> {
-    let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list());
+    let addresses = prop::collection::btree_set((0_u8..3).prop_map(|last| [192, 0, 2, last].into()), 0..3);
+    let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list(), addresses);
     let second = (interfaces(), prop::option::of(list()), words(), pods(), registries());
     let third =
         (list(), words(), prop::collection::btree_map("[ab]", selector(), 0..3), prop::option::of(1_u32..3));
@@ -195,6 +202,7 @@ fn node() -> impl Strategy<Value = NodeConfig> {
             install_disk: first.2,
             client_cas: first.3,
             revoked: first.4,
+            api_addresses: first.5,
             interfaces: second.0,
             resolver,
             kubelet,
@@ -221,6 +229,7 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
             node.client_cas = new.client_cas.clone();
             node.revoked = new.revoked.clone();
         }
+        Subject::ApiAddresses => node.api_addresses = new.api_addresses.clone(),
         Subject::Interface(name) => replace(&mut node.interfaces, &new.interfaces, |link| link.name == *name),
         Subject::Resolver => node.resolver = new.resolver.clone(),
         Subject::Kubelet => node.kubelet = new.kubelet.clone(),

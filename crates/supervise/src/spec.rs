@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 pub struct Spec {
     /// Unique name.
     pub name: &'static str,
-    /// Services that must be running before this one is started. A later end of theirs does not end this one.
+    /// Services that must have a process before this one is started; what else it needs of them it waits for itself, so
+    /// that both start up side by side. A later end of theirs does not end this one.
     pub dependencies: &'static [&'static str],
     /// A spent restart budget concerns the whole machine ([`crate::Action::EssentialExhausted`]); the service
     /// itself is tried again slowly and never ends as failed.

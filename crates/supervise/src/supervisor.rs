@@ -224,11 +224,13 @@ impl Supervisor {
         let Some(service) = self.services.get(index) else { return false };
         service.wants_to_start()
             && service.spec().dependencies.iter().all(|name| {
-                self.services
-                    .iter()
-                    .any(|other| other.spec().name == *name && other.state() == ServiceState::Running)
+                self.services.iter().any(|other| other.spec().name == *name && has_process(other.state()))
             })
     }
+}
+
+fn has_process(state: ServiceState) -> bool {
+    matches!(state, ServiceState::Starting | ServiceState::Running)
 }
 
 /// What somebody wants of a service.

@@ -159,7 +159,8 @@ impl World {
         let spec = self.supervisor.spec(service).unwrap();
         for dependency in spec.dependencies {
             let dependency = self.supervisor.find(dependency).unwrap();
-            assert_eq!(self.supervisor.view(dependency).unwrap().state, ServiceState::Running);
+            let state = self.supervisor.view(dependency).unwrap().state;
+            assert!(matches!(state, ServiceState::Starting | ServiceState::Running), "{state:?}");
         }
         if self.failing_spawns > 0 {
             self.failing_spawns -= 1;

@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sort"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
@@ -15,6 +17,11 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+)
+
+const (
+	containerd = "/run/containerd/containerd.sock"
+	retry      = 20 * time.Millisecond
 )
 
 var programs = map[string]func() *cobra.Command{
@@ -33,5 +40,20 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: call me by one of these names: %v\n", name, names)
 		os.Exit(2)
 	}
-	os.Exit(cli.Run(program()))
+	command := program()
+	awaitContainerd()
+	os.Exit(cli.Run(command))
+}
+
+// awaitContainerd returns once containerd accepts connections: the kubelet ends when it does not, and both start up at
+// the same time. PID 1 limits how long this may take.
+func awaitContainerd() {
+	for {
+		connection, err := net.Dial("unix", containerd)
+		if err == nil {
+			connection.Close()
+			return
+		}
+		time.Sleep(retry)
+	}
 }

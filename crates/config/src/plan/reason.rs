@@ -36,6 +36,11 @@ pub(super) fn trust(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
     ])
 }
 
+pub(super) fn api_addresses(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let shown = |config: &NodeConfig| list(&config.api_addresses);
+    changed("Api.addresses", shown(old).as_ref(), shown(new).as_ref())
+}
+
 pub(super) fn trusted_certificates(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
     sets("TrustedCertificates.certificates", &old.trusted_certificates, &new.trusted_certificates)
 }
@@ -184,8 +189,8 @@ fn joined(reasons: impl IntoIterator<Item = Option<String>>) -> Option<String> {
 }
 
 /// A list as one value; an empty one is none.
-fn list<T: Display>(items: &[T]) -> Option<String> {
-    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> Option<String> {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
 }
 
