@@ -72,6 +72,9 @@ enum Task {
         /// The long forms, whose figures stand in docs/MEASURED.md
         #[arg(long)]
         long: bool,
+        /// QEMU tests at a time [default: as many as processors, as far as memory reaches]
+        #[arg(long)]
+        jobs: Option<usize>,
     },
     /// Measure boots, memory, sizes and writes; fails only where a limit of docs/SPECIFICATION.md is broken
     Bench(bench::Options),
@@ -136,7 +139,7 @@ fn run(task: Task) -> Result<()> {
         Task::Status { name, output } => nodes::status(&name, output == "json"),
         Task::Console { name } => nodes::console(&name),
         Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
-        Task::Test { kind, filter, long } => tests(repository, kind, filter.as_deref(), long),
+        Task::Test { kind, filter, long, jobs } => tests(repository, kind, filter.as_deref(), long, jobs),
         Task::Bench(options) => bench::run(repository, &build::all(repository)?, &options),
         Task::Image { output, sign_key } => release_image::write(repository, &output, sign_key.as_deref()),
         Task::Check => quality::check(repository, &sdk::provide(repository)?),
@@ -144,7 +147,13 @@ fn run(task: Task) -> Result<()> {
     }
 }
 
-fn tests(repository: &Path, kind: Option<test::Kind>, filter: Option<&str>, long: bool) -> Result<()> {
+fn tests(
+    repository: &Path,
+    kind: Option<test::Kind>,
+    filter: Option<&str>,
+    long: bool,
+    jobs: Option<usize>,
+) -> Result<()> {
     if kind != Some(test::Kind::Qemu) {
         test::unit(repository, filter)?;
         if long && filter.is_none() {
@@ -159,7 +168,7 @@ fn tests(repository: &Path, kind: Option<test::Kind>, filter: Option<&str>, long
         if filter.is_none() && long {
             reproduce::everything(&built)?;
         }
-        test::qemu(repository, &built, filter, long)?;
+        test::qemu(repository, &built, filter, long, jobs)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: unit tests by your cargo, then the QEMU tests on the built image.
 
+mod parallel;
+
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -55,23 +57,24 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
 }
 
 /// Runs the QEMU tests.
-pub fn qemu(repository: &Path, built: &Built, filter: Option<&str>, long: bool) -> Result<()> {
+pub fn qemu(
+    repository: &Path,
+    built: &Built,
+    filter: Option<&str>,
+    long: bool,
+    jobs: Option<usize>,
+) -> Result<()> {
     say("QEMU tests");
     let started = Instant::now();
     let bed = bed(repository, built, "test", long)?;
     let work = &bed.work;
     let path = work.join("bed.json");
     fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
-    let mut command = Command::new("cargo");
-    command
-        .args(["test", "--locked", "--package", "testbed", "--test", "*", "--no-fail-fast"])
-        .current_dir(repository);
-    command.env(VARIABLE, &path).args(filter);
-    // One node at a time: two processors for a node with two.
-    command.args(["--", "--test-threads=1", "--nocapture"]);
-    if let Err(error) = run(&mut command, "QEMU tests") {
-        bail!("{error}; consoles and QEMU's messages of the nodes are in {}", work.display());
+    let step = Step::start("QEMU tests", "running");
+    if let Err(error) = parallel::run(repository, filter, &[(VARIABLE, &path)], work, jobs) {
+        bail!("{error}; logs, consoles and QEMU's messages are in {}", work.display());
     }
+    step.done();
     say(&format!("QEMU tests passed in {}", seconds(started.elapsed())));
     cache::remove(work)
 }

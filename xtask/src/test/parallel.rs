@@ -1,0 +1,211 @@
+//! The QEMU tests, several at once: each in a process of its own with its own log, those that took longest first.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    build, cache,
+    report::{say, seconds},
+};
+
+/// More than a node's 2 GiB, its QEMU included.
+const MEMORY_PER_TEST_KIB: u64 = 3 << 20;
+/// A test that was never seen takes its turn before all that were.
+const UNKNOWN: f64 = f64::MAX;
+
+/// One test of one binary.
+struct Test {
+    binary: PathBuf,
+    name: String,
+}
+
+/// What came of one.
+struct Outcome {
+    name: String,
+    passed: bool,
+    elapsed: Duration,
+}
+
+/// Runs those whose name contains the filter, each with these variables. Logs go to `logs`.
+pub fn run(
+    repository: &Path,
+    filter: Option<&str>,
+    variables: &[(&str, &Path)],
+    logs: &Path,
+    jobs: Option<usize>,
+) -> Result<()> {
+    let mut tests = Vec::new();
+    for binary in binaries(repository)? {
+        let names = names(&binary)?.into_iter().filter(|name| filter.is_none_or(|part| name.contains(part)));
+        tests.extend(names.map(|name| Test { binary: binary.clone(), name }));
+    }
+    let mut durations = Durations::load()?;
+    // Longest first, so that none is left to run alone at the end.
+    tests.sort_by(|a, b| durations.of(&b.name).total_cmp(&durations.of(&a.name)));
+    let count = tests.len();
+    if count == 0 {
+        bail!("no QEMU test has {:?} in its name", filter.unwrap_or_default());
+    }
+    let jobs = jobs.unwrap_or_else(affordable).clamp(1, count);
+    say(&format!("  {count} tests, {jobs} at a time"));
+    let outcomes = side_by_side(tests, jobs, |test| one(test, variables, logs))?;
+    outcomes.iter().filter(|outcome| outcome.passed).for_each(|outcome| durations.note(outcome));
+    durations.save()?;
+    let failed: Vec<&str> =
+        outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name.as_str()).collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} of {count} failed: {}", failed.len(), failed.join(", "))
+    }
+}
+
+/// As many as processors, as far as memory reaches.
+fn affordable() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available_kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let fitting = available_kib.map_or(1, |kib| kib / MEMORY_PER_TEST_KIB);
+    processors.min(usize::try_from(fitting).unwrap_or(usize::MAX))
+}
+
+/// Builds the test binaries of the test bed.
+fn binaries(repository: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("cargo")
+        .args(["test", "--locked", "--package", "testbed", "--test", "*", "--no-run"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(repository)
+        .env("CARGO_TARGET_DIR", build::host_target()?)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the QEMU tests do not compile");
+    }
+    let messages = String::from_utf8(output.stdout)?;
+    let executable = |line: &str| -> Option<PathBuf> {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_test = message["target"]["kind"][0] == "test" && message["profile"]["test"] == true;
+        is_test.then(|| message["executable"].as_str().map(PathBuf::from))?
+    };
+    Ok(messages.lines().filter_map(executable).collect())
+}
+
+fn names(binary: &Path) -> Result<Vec<String>> {
+    let output = Command::new(binary).args(["--list", "--format", "terse"]).output()?;
+    let listed = String::from_utf8(output.stdout)?;
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+fn side_by_side<T: Send, O: Send>(
+    work: Vec<T>,
+    jobs: usize,
+    one: impl Fn(T) -> Result<O> + Sync,
+) -> Result<Vec<O>> {
+    let (queue, done) = (Mutex::new(VecDeque::from(work)), Mutex::new(Vec::new()));
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    let outcome = one(item);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
+}
+
+fn one(test: Test, variables: &[(&str, &Path)], logs: &Path) -> Result<Outcome> {
+    let path = logs.join(format!("{}.log", test.name));
+    let log = File::create(&path)?;
+    let started = Instant::now();
+    let status = Command::new(&test.binary)
+        .args(["--exact", &test.name, "--nocapture"])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .status()
+        .with_context(|| format!("cannot run {}", test.binary.display()))?;
+    let elapsed = started.elapsed();
+    let verdict = if status.success() { "ok" } else { "FAILED" };
+    let said = fs::read_to_string(&path).unwrap_or_default();
+    // In one piece: others report too.
+    say(&format!("  {verdict} {}: {}\n{}", seconds(elapsed), test.name, indented(&said)));
+    Ok(Outcome { name: test.name, passed: status.success(), elapsed })
+}
+
+/// What a test said, without what the test harness says around it.
+fn indented(said: &str) -> String {
+    let is_frame = |line: &str| {
+        line.is_empty()
+            || line == "ok"
+            || line.starts_with("running 1 test")
+            || line.starts_with("test result:")
+    };
+    let lines = said.lines().filter(|line| !is_frame(line));
+    lines.map(|line| format!("      {}\n", line.split_once(" ... ").map_or(line, |(_, rest)| rest))).collect()
+}
+
+/// How long tests took when they last passed, kept across runs.
+struct Durations {
+    path: PathBuf,
+    seconds: BTreeMap<String, f64>,
+}
+
+impl Durations {
+    fn load() -> Result<Self> {
+        let path = cache::root()?.join("test-durations.json");
+        let text = fs::read(&path).unwrap_or_default();
+        Ok(Self { path, seconds: serde_json::from_slice(&text).unwrap_or_default() })
+    }
+
+    fn of(&self, name: &str) -> f64 {
+        self.seconds.get(name).copied().unwrap_or(UNKNOWN)
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        self.seconds.insert(outcome.name.clone(), outcome.elapsed.as_secs_f64());
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut file =
+            tempfile::NamedTempFile::new_in(self.path.parent().context("the cache is no folder")?)?;
+        serde_json::to_writer_pretty(&mut file, &self.seconds)?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_of_work_is_done_once_and_errors_are_kept() {
+        let mut done = side_by_side((0..100).collect(), 7, Ok).unwrap();
+        done.sort_unstable();
+        assert_eq!(done, (0..100).collect::<Vec<i32>>());
+        let failing = |number: i32| if number == 3 { bail!("three") } else { Ok(number) };
+        assert_eq!(side_by_side((0..5).collect(), 2, failing).unwrap_err().to_string(), "three");
+    }
+
+    #[test]
+    fn only_what_the_test_said_is_shown() {
+        let said = "\nrunning 1 test\ntest a_name ... seed 7\nfound 3\nok\n\ntest result: ok. 1 passed\n\n";
+        assert_eq!(indented(said), "      seed 7\n      found 3\n");
+    }
+}
