@@ -193,7 +193,7 @@ fn what_helps_is_served_and_nothing_else(node: &Node) {
 
 fn strangers_stay_out(node: &Node) {
     let other = node.files().folder().join("other.yaml").to_string_lossy().into_owned();
-    node.osctl(&["gen", "secrets", "-o", &other]).unwrap();
+    node.osctl(&["gen", "secrets", "--force", "-o", &other]).unwrap();
     let endpoint = node.endpoint();
     let fingerprint = "0".repeat(64);
     let adopt = ["adopt", "--secrets", &other, "--fingerprint", &fingerprint, "-n", &endpoint];
