@@ -22,6 +22,7 @@ pub mod confine;
 pub mod connection;
 pub mod gateway;
 pub mod limits;
+pub mod listen;
 pub mod local;
 pub mod material;
 pub mod mode;

@@ -1,7 +1,8 @@
-//! What machined renders for apid: key, certificate, CAs, revocations, clock floor. Read at start and again on every change.
+//! What machined renders for apid: key, certificate, CAs, revocations, clock floor, addresses. Read at start and again on every change.
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::{AddrParseError, IpAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Material {
     pub clients: Option<Clients>,
     /// Under which certificates are judged.
     pub clock: Clock,
+    /// Where to listen; none for everywhere. Of use at the start only: machined starts apid anew for others.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Clients that are let in.
@@ -70,6 +73,13 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: RevocationError,
+    },
+    /// The addresses are none.
+    #[error("the list of addresses is malformed")]
+    Addresses {
+        /// Why.
+        #[source]
+        source: AddrParseError,
     },
     /// Key or certificate are not PEM.
     #[error("the serving key or certificate is not PEM")]
@@ -115,6 +125,7 @@ impl Material {
             |clock| clock.raised_to(identity.time_floor_s),
         );
         let clients = clients(identity.mode, &read(path::APID_CA)?, &read(path::APID_REVOKED)?)?;
+        let addresses = addresses(&read(path::APID_ADDRESSES)?)?;
         let chain = CertificateDer::pem_slice_iter(&read(path::APID_CERT)?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| LoadError::Pem { source })?;
@@ -124,7 +135,7 @@ impl Material {
         let verifier = verifier(clients.as_ref(), clock, &provider);
         let tls =
             server_config(chain, key, provider, verifier).map_err(|source| LoadError::Tls { source })?;
-        Ok(Self { tls: Arc::new(tls), mode: identity.mode, clients, clock })
+        Ok(Self { tls: Arc::new(tls), mode: identity.mode, clients, clock, addresses })
     }
 }
 
@@ -137,6 +148,12 @@ fn clients(mode: Mode, cas: &[u8], revoked: &[u8]) -> Result<Option<Clients>, Lo
         (Mode::Maintenance, Err(BundleError::Empty)) => Ok(None),
         (Mode::Maintenance | Mode::Running, Err(source)) => Err(LoadError::Cas { source }),
     }
+}
+
+fn addresses(lines: &[u8]) -> Result<Vec<IpAddr>, LoadError> {
+    let text = String::from_utf8_lossy(lines);
+    let parsed = text.lines().map(str::parse).collect::<Result<_, _>>();
+    parsed.map_err(|source| LoadError::Addresses { source })
 }
 
 fn verifier(

@@ -1,12 +1,11 @@
 //! The daemon as a whole: wait for the files, listen, confine, serve.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
@@ -15,6 +14,7 @@ use crate::confine::{ConfineError, confine};
 use crate::connection::Connection;
 use crate::gateway::Gateway;
 use crate::limits::{Connections, RefusalLog, Slot};
+use crate::listen::{ListenError, Listeners};
 use crate::material::Material;
 use crate::notify::Supervisor;
 use crate::watch::{Watch, WatchError};
@@ -36,7 +36,7 @@ pub enum Confinement {
 pub struct Options {
     /// Directory of the rendered files.
     pub directory: PathBuf,
-    /// Address to listen on.
+    /// Address to listen on when the files name none; its port holds for those that they name.
     pub listen: SocketAddr,
     /// machined's socket.
     pub upstream: PathBuf,
@@ -56,14 +56,12 @@ pub enum StartError {
         #[source]
         source: WatchError,
     },
-    /// The port is taken, or the address is not this machine's.
-    #[error("cannot listen on {address}")]
+    /// Nobody could connect.
+    #[error("cannot be reached")]
     Listen {
-        /// Where.
-        address: SocketAddr,
         /// Why.
         #[source]
-        source: io::Error,
+        source: ListenError,
     },
     /// Serving unconfined is not an option.
     #[error("cannot confine the process")]
@@ -79,8 +77,7 @@ pub struct Server {
     directory: PathBuf,
     watch: Watch,
     material: watch::Sender<Arc<Material>>,
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Listeners,
     connections: Connections,
     gateway: Arc<Gateway>,
     refusals: Arc<RefusalLog>,
@@ -106,20 +103,18 @@ impl Server {
             }
             changed(&mut watch, &mut keep_alive, &supervisor).await?;
         };
-        let listen_error = |source| StartError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let listeners =
+            Listeners::bind(&material.addresses, listen).map_err(|source| StartError::Listen { source })?;
         if confinement == Confinement::Full {
             confine(&directory).map_err(|source| StartError::Confine { source })?;
         }
         supervisor.ready();
-        tracing::info!(%address, "serving");
+        tracing::info!(addresses = ?listeners.addresses(), "serving");
         Ok(Self {
             directory,
             watch,
             material: watch::Sender::new(Arc::new(material)),
-            listener,
-            address,
+            listeners,
             connections: Connections::default(),
             gateway: Arc::new(Gateway::new(upstream)),
             refusals: Arc::new(RefusalLog::new(Instant::now())),
@@ -130,8 +125,8 @@ impl Server {
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.listeners.addresses()
     }
 
     /// Serves for ever.
@@ -141,7 +136,7 @@ impl Server {
     pub async fn serve(mut self) -> Result<std::convert::Infallible, StartError> {
         loop {
             tokio::select! {
-                (slot, stream, address) = accept(&self.connections, &self.listener) => {
+                (slot, stream, address) = accept(&self.connections, &mut self.listeners) => {
                     self.admit(slot, stream, address);
                 }
                 changed = self.watch.changed() => {
@@ -209,10 +204,10 @@ async fn changed(
 }
 
 /// The next connection, once there is room for it. Safe to cancel.
-async fn accept(connections: &Connections, listener: &TcpListener) -> (Slot, TcpStream, SocketAddr) {
+async fn accept(connections: &Connections, listeners: &mut Listeners) -> (Slot, TcpStream, SocketAddr) {
     loop {
         let slot = connections.slot().await;
-        match listener.accept().await {
+        match listeners.accept().await {
             Ok((stream, address)) => {
                 return (slot, stream, SocketAddr::new(address.ip().to_canonical(), address.port()));
             }

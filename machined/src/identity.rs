@@ -1,15 +1,16 @@
 //! The node's key, its certificate and its ids on STATE, and what apid gets of them.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use config::NodeConfig;
-use layout::{APID_UID, path};
+use layout::path;
 use pki::{
     Bundle, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, Role, node,
     signed::{self, Expected, SignedRefusal, SignedRequest, Trusted},
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::{
+    apid_files::{self, RenderError},
     storage::{StorageError, replace_file},
     trust::{Clients, Trust, TrustError},
 };
@@ -67,15 +69,18 @@ pub enum IdentityError {
     /// An issued certificate is not one for this node.
     #[error("the certificate is refused")]
     Refused(#[source] node::ServerRefusal),
-    /// apid's files cannot be rendered.
-    #[error("cannot render {}", path.display())]
-    Render {
+    /// The folder of the identity cannot be made.
+    #[error("cannot make {}", path.display())]
+    Folder {
         /// Which.
         path: PathBuf,
         /// Cause.
         #[source]
         source: io::Error,
     },
+    /// apid's files cannot be rendered.
+    #[error("apid's files")]
+    Render(#[source] RenderError),
 }
 
 /// What STATE keeps of the node's identity, whether it has a configuration or not.
@@ -95,7 +100,7 @@ impl Keys {
     pub fn open(state: &Path) -> Result<Self, IdentityError> {
         let folder = state.join(FOLDER);
         fs::create_dir_all(&folder)
-            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
+            .map_err(|source| IdentityError::Folder { path: folder.clone(), source })?;
         let node_id = kept(&folder.join("node-id"), random_hex)?;
         let node_id = NodeId::parse(node_id.trim()).map_err(IdentityError::NodeId)?;
         let machine_id = kept(&folder.join("machine-id"), random_hex)?;
@@ -113,13 +118,15 @@ impl Keys {
     /// Writes apid's files of a node without configuration: anybody may come, or the clients of the medium's CA.
     pub fn render_maintenance(&self, medium: Option<&Bundle>, floor_s: u64) -> Result<(), IdentityError> {
         let facts = json!({"mode": "maintenance", "node_id": self.node_id.as_str(), "time_floor_s": floor_s});
-        render([
+        apid_files::render([
+            (path::APID_ADDRESSES, ""),
             (path::APID_REVOKED, ""),
             (path::APID_CA, &medium.map(Bundle::to_pem).unwrap_or_default()),
             (path::APID_IDENTITY, &facts.to_string()),
             (path::APID_CERT, &self.certificate.to_pem()),
             (path::APID_KEY, &self.key.to_pem()),
         ])
+        .map_err(IdentityError::Render)
     }
 }
 
@@ -138,7 +145,7 @@ impl KeptIdentity {
     pub fn restore(&self, state: &Path) -> Result<(), IdentityError> {
         let folder = state.join(FOLDER);
         fs::create_dir_all(&folder)
-            .map_err(|source| IdentityError::Render { path: folder.clone(), source })?;
+            .map_err(|source| IdentityError::Folder { path: folder.clone(), source })?;
         let files = [
             ("node-id", self.node_id.as_str()),
             ("machine-id", &self.machine_id),
@@ -238,11 +245,13 @@ impl Identity {
         self.key.fingerprint()
     }
 
-    /// Lets in the clients of this configuration from now on, and no others. The present ones stay when it is of no use.
+    /// Lets in the clients of this configuration from now on, and no others; apid's next start serves at its addresses.
+    /// The present clients stay when it is of no use.
     pub fn trust(&self, config: &NodeConfig) -> Result<(), IdentityError> {
         let clients = self.trust.clients(config).map_err(IdentityError::Trust)?;
         *self.clients.lock().unwrap_or_else(PoisonError::into_inner) = clients;
-        self.render()
+        self.render()?;
+        apid_files::render_addresses(&self.addresses(config)).map_err(IdentityError::Render)
     }
 
     /// Whether this configuration lets anybody in.
@@ -307,6 +316,15 @@ impl Identity {
         self.render()
     }
 
+    /// Where the API is served under this configuration; nowhere in particular means everywhere. In recovery being
+    /// reachable comes first.
+    pub fn addresses(&self, config: &NodeConfig) -> BTreeSet<IpAddr> {
+        match self.mode {
+            Mode::Running => config.api_addresses.clone(),
+            Mode::Recovery => BTreeSet::new(),
+        }
+    }
+
     /// Writes apid's files.
     pub fn render(&self) -> Result<(), IdentityError> {
         let certificate = self.certificate.borrow().to_pem();
@@ -314,7 +332,7 @@ impl Identity {
         let facts =
             json!({"mode": self.mode.name(), "node_id": self.node_id.as_str(), "time_floor_s": self.trust.floor_s()})
                 .to_string();
-        render([
+        apid_files::render([
             (path::APID_REVOKED, &revoked.to_string()),
             // Before the mode, which is in the identity: whoever comes in between needs a certificate already.
             (path::APID_CA, &cas.to_pem()),
@@ -322,33 +340,8 @@ impl Identity {
             (path::APID_CERT, &certificate),
             (path::APID_KEY, &self.key.to_pem()),
         ])
+        .map_err(IdentityError::Render)
     }
-}
-
-/// Files for apid's eyes, one after the other.
-fn render(files: [(&str, &str); 5]) -> Result<(), IdentityError> {
-    let folder = Path::new(path::APID);
-    let error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| IdentityError::Render { path, source }
-    };
-    fs::create_dir_all(folder).map_err(error(folder))?;
-    std::os::unix::fs::chown(folder, Some(0), Some(APID_UID)).map_err(error(folder))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(error(folder))?;
-    for (path, content) in files {
-        let path = Path::new(path);
-        render_file(path, content.as_bytes()).map_err(error(path))?;
-    }
-    Ok(())
-}
-
-/// A file for apid's eyes, in place at once; /run needs no flush.
-fn render_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, content)?;
-    std::os::unix::fs::chown(&temporary, Some(0), Some(APID_UID))?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o640))?;
-    fs::rename(temporary, path)
 }
 
 /// The content of a file, made and kept when there is none.

@@ -5,6 +5,7 @@
 //! time without a service noticing, so every step accepts that it was done before. Start reading at [`startup`].
 
 mod api;
+mod apid_files;
 mod config_source;
 mod configuration;
 mod context;

@@ -1,9 +1,11 @@
 //! From nothing to a served API: disk, STATE, configuration, identity; then DATA and the controllers.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     error::Error,
     io,
+    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::{
     api::{self, ApiError},
-    configuration::{Chosen, Executor, Manager, NodeKeeper, Parts},
+    apid_files::{self, RenderError},
+    configuration::{APID, Chosen, Executor, Manager, NodeKeeper, Parts},
     context::{Context, NodeIdentity},
     control_client::Control,
     controllers,
@@ -50,6 +53,9 @@ pub enum StartupError {
     /// BOOTSTATE is gone since it was read.
     #[error("the mirror of STATE cannot be kept")]
     Mirror(#[source] StorageError),
+    /// apid does not learn where to listen.
+    #[error("where the API is served cannot be written")]
+    Addresses(#[source] RenderError),
     /// The API cannot be served.
     #[error("the internal API cannot be served")]
     Api(#[source] ApiError),
@@ -71,6 +77,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     let (settled, health, resources) = (Settled::default(), Health::default(), Store::default());
     let owed = Path::new(path::RUN).join(OWED_RESTARTS);
     let executor = Executor::new(switch, settled.clone(), health.clone(), control.clone(), &owed);
+    serve_at(&identity.addresses(&config.borrow()), &executor).await?;
     let keeper = NodeKeeper {
         state: path::STATE.into(),
         boot_state: Arc::clone(&boot_state),
@@ -125,6 +132,21 @@ pub async fn run() -> Result<Infallible, StartupError> {
     api::serve(listener, context).await.map_err(StartupError::Api)?;
     // The server ends only with an error.
     std::future::pending().await
+}
+
+/// Tells apid where to listen. When it may listen elsewhere already, in maintenance or for an earlier life of machined,
+/// it is started anew.
+async fn serve_at(addresses: &BTreeSet<IpAddr>, executor: &Executor<Control>) -> Result<(), StartupError> {
+    let anew = apid_files::listens_elsewhere(addresses);
+    // Noted before it is written: should machined end in between, its next life does the rest.
+    if anew && let Err(error) = executor.owe(&[APID]) {
+        tracing::error!(error = error_chain(&error), "apid's restart is not noted");
+    }
+    apid_files::render_addresses(addresses).map_err(StartupError::Addresses)?;
+    if anew && let Err(error) = executor.pay(APID).await {
+        tracing::error!(error = error_chain(&error), "apid still listens elsewhere");
+    }
+    Ok(())
 }
 
 /// Tries until the foundation stands. What is wrong goes to the console: there is no API to ask yet.

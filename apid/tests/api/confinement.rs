@@ -31,7 +31,7 @@ const FILE: &str = "file";
 const SIGSYS: i32 = 31;
 
 /// apid on a thread of its own, confined as on a node.
-fn start_confined(files: &Files) -> SocketAddr {
+fn start_confined(files: &Files) -> Vec<SocketAddr> {
     let mut options = files.options();
     options.confinement = Confinement::Full;
     let (sender, receiver) = mpsc::channel();
@@ -39,7 +39,7 @@ fn start_confined(files: &Files) -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let server = Server::start(options).await.unwrap();
-            sender.send(server.address()).unwrap();
+            sender.send(server.addresses().to_vec()).unwrap();
             server.serve().await.unwrap();
         });
     });
@@ -50,10 +50,14 @@ fn start_confined(files: &Files) -> SocketAddr {
 async fn a_confined_apid_can_do_its_work() {
     let files = Files::new();
     files.write_all();
-    let address = start_confined(&files);
+    files.write("addresses", "127.0.0.2\n127.0.0.3\n");
+    let addresses = start_confined(&files);
+    let [first, address] = addresses[..] else { panic!("{addresses:?}") };
 
     // Before machined is there, after it came, after it came again.
     let admin = credentials(&files.ca, "confined", Role::Admin);
+    let client = channel(first, &files.ca, &admin).await.unwrap();
+    assert_eq!(code(&unary(&client, GET_VERSION).await), Code::Unavailable);
     let client = channel(address, &files.ca, &admin).await.unwrap();
     assert_eq!(code(&unary(&client, GET_VERSION).await), Code::Unavailable);
     let mut machined = Machined::start(&files.socket());

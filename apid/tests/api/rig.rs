@@ -69,6 +69,7 @@ impl Files {
         self.write_cas(self.ca.bundle());
         self.write_certificate(&self.ca);
         self.write_revoked(&Revocations::default());
+        self.write("addresses", "");
         self.write("server.key", &self.key.to_pem());
     }
 
@@ -156,7 +157,7 @@ impl Rig {
         change(&files);
         let machined = Machined::start(&files.socket());
         let server = Server::start(files.options()).await.unwrap();
-        let address = server.address();
+        let address = server.addresses()[0];
         tokio::spawn(server.serve());
         Self { files, machined, address }
     }

@@ -24,6 +24,8 @@ pub const APID_CERT: &str = "/run/apid/server.crt";
 pub const APID_CA: &str = "/run/apid/ca.crt";
 /// SHA-256 of revoked client certificates, one per line in hex.
 pub const APID_REVOKED: &str = "/run/apid/revoked";
+/// Addresses at which the API is served, one per line; none for all. apid reads it when it starts.
+pub const APID_ADDRESSES: &str = "/run/apid/addresses";
 /// JSON: {"node_id": string, "time_floor_s": seconds since 1970, "mode": "running" (default), "maintenance" or
 /// "recovery"}.
 pub const APID_IDENTITY: &str = "/run/apid/identity.json";

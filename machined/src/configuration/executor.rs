@@ -14,15 +14,19 @@ use tokio::{sync::watch, time::timeout};
 use super::services::{Services, ServicesError};
 use crate::{
     follow::Settled,
-    health::{Health, Status},
+    health::{CONDITIONS, Health, Status},
     kubernetes::{CONTAINERD, KUBELET},
 };
+
+/// Who serves the API, as PID 1 knows it.
+pub const APID: &str = "apid";
 
 /// For controllers to obey. Each only renders files and speaks to the kernel.
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// Services that a change may restart, in the order in which that is done.
-pub const RESTARTED: [&str; 2] = [CONTAINERD, KUBELET];
+/// apid is the last: it takes the connection over which the change is watched with it.
+pub const RESTARTED: [&str; 3] = [CONTAINERD, KUBELET, APID];
 
 /// What a plan asks the node to do, and what tells whether it went well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +125,13 @@ impl<S: Services> Executor<S> {
         self.forgive()
     }
 
+    /// Restarts a service that is owed it without waiting for controllers. What is owed to others stays owed.
+    pub async fn pay(&self, name: &'static str) -> Result<(), ExecuteError> {
+        self.restart(name).await?;
+        let rest: Vec<&str> = self.owed().into_iter().filter(|other| *other != name).collect();
+        if rest.is_empty() { self.forgive() } else { self.note(|path| fs::write(path, rest.join("\n"))) }
+    }
+
     async fn settle(&self, config: &Arc<NodeConfig>) -> Result<(), ExecuteError> {
         let settled = timeout(SETTLE, self.settled.on(config)).await;
         settled.map_err(|_| ExecuteError::NotSettled { names: self.settled.behind(config) })
@@ -128,12 +139,14 @@ impl<S: Services> Executor<S> {
 
     /// The condition is not healthy from before: who keeps it speaks again when the process is another.
     async fn restart(&self, name: &'static str) -> Result<(), ExecuteError> {
-        self.health.set(name, Status::Progressing, "Restarting", "its configuration changed");
+        if CONDITIONS.contains(&name) {
+            self.health.set(name, Status::Progressing, "Restarting", "its configuration changed");
+        }
         self.services.restart(name).await.map_err(|source| ExecuteError::Restart { name, source })
     }
 
     /// Notes these restarts, with those of a change that was cut off before.
-    fn owe(&self, restarts: &[&'static str]) -> Result<Vec<&'static str>, ExecuteError> {
+    pub fn owe(&self, restarts: &[&'static str]) -> Result<Vec<&'static str>, ExecuteError> {
         let mut owed = self.owed();
         owed.extend(restarts.iter().filter(|name| !owed.contains(name)).collect::<Vec<_>>());
         if !owed.is_empty() {

@@ -106,6 +106,21 @@ async fn a_restart_that_was_cut_off_is_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_debt_is_paid_at_once_and_the_others_stay() {
+    let mut rig = rig(false);
+    assert_eq!(rig.executor.owe(&[KUBELET]).unwrap(), [KUBELET]);
+    assert_eq!(rig.executor.owe(&[APID]).unwrap(), [KUBELET, APID]);
+    rig.executor.pay(APID).await.unwrap();
+    assert_eq!(*rig.pid1.asked(), [APID]);
+    assert!(!rig.health.subscribe().borrow().contains_key(APID), "nobody keeps such a condition");
+    let current = rig.follower.current();
+    rig.follower.settle(&current);
+    rig.executor.resume().await.unwrap();
+    assert_eq!(*rig.pid1.asked(), [APID, KUBELET]);
+    assert!(rig.executor.owe(&[]).unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_restart_stays_owed() {
     let mut rig = rig(true);
     let current = rig.follower.current();

@@ -26,7 +26,7 @@ pub use anchors::{AnchorsError, check as check_anchors, sha256 as anchors_sha256
 pub use boot::{BootError, Chosen, choose, found, kept};
 pub use change::{ContentError, Whole, kept as kept_text, resolve};
 pub use clock::{BootClock, ClockError};
-pub use executor::Executor;
+pub use executor::{APID, Executor};
 pub use keeper::NodeKeeper;
 pub use manager::{Accepted, Change, Handle, Manager, Parts, Refused, View};
 pub use report::{Outcome, Report};

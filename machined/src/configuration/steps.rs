@@ -66,6 +66,16 @@ mod tests {
     }
 
     #[test]
+    fn other_addresses_of_the_api_restart_apid_last() {
+        let old = NodeConfig::default();
+        let new = NodeConfig { api_addresses: [[192, 0, 2, 17].into()].into(), ..old.clone() };
+        let expected = Steps { restarts: vec!["apid"], conditions: [].into() };
+        assert_eq!(steps(&plan(&old, &new), &new), expected, "who confirms it shows that it is reached");
+        let new = NodeConfig { hostname: Some("two".to_owned()), ..new };
+        assert_eq!(steps(&plan(&old, &new), &new).restarts, ["kubelet", "apid"]);
+    }
+
+    #[test]
     fn a_pod_restarts_nothing() {
         let pod = "kind: StaticPod\npod:\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: web}\n  spec: {containers: [{name: a, image: b}]}\n";
         let new = parse(pod);
