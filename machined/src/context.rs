@@ -1,6 +1,6 @@
 //! What every controller shares.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use config::NodeConfig;
 use tokio::sync::watch;
@@ -69,8 +69,35 @@ impl Context {
         Follower::new(name, self.config.clone(), self.settled.clone())
     }
 
+    /// Where to look for the API of the node, which has this address among others.
+    pub fn api_address(&self, primary: IpAddr) -> IpAddr {
+        served_at(&self.identity.addresses(&self.config.borrow()), primary)
+    }
+
     /// The present host name.
     pub fn hostname(&self) -> String {
         self.node.hostname(&self.config.borrow())
+    }
+}
+
+/// Of these addresses, or of all when there are none, the one to name.
+fn served_at(addresses: &BTreeSet<IpAddr>, primary: IpAddr) -> IpAddr {
+    match addresses.first() {
+        Some(first) if !addresses.contains(&primary) => *first,
+        Some(_) | None => primary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_where_the_api_is_not_served() {
+        let [primary, other, third] =
+            ["192.0.2.17", "198.51.100.4", "203.0.113.9"].map(|ip| ip.parse().unwrap());
+        assert_eq!(served_at(&[].into(), primary), primary);
+        assert_eq!(served_at(&[other, primary].into(), primary), primary);
+        assert_eq!(served_at(&[third, other].into(), primary), other);
     }
 }

@@ -25,7 +25,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Does not leave the link, and shows that it comes from there (RFC 6762 section 11).
 const TTL: u32 = 255;
 
-/// Answers for ever, at the node's address. `describe` says what there is to say now, but for that.
+/// Answers for ever, at the node's address. `describe` says what there is to say now; where it names no endpoint, the
+/// API is at that address.
 pub async fn run(mut address: watch::Receiver<Option<IpAddr>>, describe: impl Fn() -> Node) {
     loop {
         let now = *address.borrow_and_update();
@@ -51,7 +52,8 @@ async fn serve(address: Ipv4Addr, describe: &impl Fn() -> Node) -> io::Result<In
     let mut datagram = [0; MESSAGE_MAX_BYTES];
     loop {
         let (length, from) = socket.recv_from(&mut datagram).await?;
-        let node = Node { endpoint: Some((address, API_PORT)), ..describe() };
+        let node = describe();
+        let node = Node { endpoint: node.endpoint.or(Some((address, API_PORT))), ..node };
         let Some(answer) = answer(&node, datagram.get(..length).unwrap_or_default(), from.port()) else {
             continue;
         };

@@ -20,12 +20,13 @@ pub async fn run(context: &Context) {
             tracing::error!(%error, "the host name is not set everywhere");
         }
         follower.settle(&config);
-        if announced != now
-            && let Some(now) = now
+        let served = now.map(|now| context.api_address(now));
+        if announced != served
+            && let Some(served) = served
         {
-            announce(context, now).await;
+            announce(context, served).await;
         }
-        announced = now;
+        announced = served;
         tokio::select! {
             () = follower.changed() => {}
             alive = address.changed() => if alive.is_err() { return },
