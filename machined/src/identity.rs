@@ -13,7 +13,7 @@ use config::NodeConfig;
 use layout::path;
 use pki::{
     Bundle, Certificate, CertificateError, IssueError, Key, KeyError, NameError, NodeId, Role, node,
-    signed::{self, Expected, SignedRefusal, SignedRequest, Trusted},
+    signed::{self, Base, Epoch, Expected, NoRandomness, SignedRefusal, SignedRequest, Trusted},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -45,6 +45,9 @@ pub enum IdentityError {
     /// No random bytes.
     #[error("cannot read random bytes")]
     Random(#[source] io::Error),
+    /// Requests of this start could not be told from others.
+    #[error("cannot begin an epoch")]
+    Epoch(#[source] NoRandomness),
     /// A file cannot be written.
     #[error("cannot keep the identity")]
     Write(#[source] StorageError),
@@ -167,6 +170,7 @@ pub struct Identity {
     trust: Arc<Trust>,
     clients: Mutex<Clients>,
     certificate: watch::Sender<Certificate>,
+    epoch: Epoch,
     mode: Mode,
 }
 
@@ -195,6 +199,7 @@ impl Identity {
         let Keys { folder, node_id, machine_id, key, certificate } = Keys::open(state)?;
         Ok(Self {
             certificate: watch::Sender::new(certificate),
+            epoch: Epoch::random().map_err(IdentityError::Epoch)?,
             mode: Mode::Running,
             clients: Mutex::new(trust.clients(config).map_err(IdentityError::Trust)?),
             trust,
@@ -213,6 +218,11 @@ impl Identity {
     /// What the node is up to.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// This start, which signed requests name. Kept nowhere, so that it never comes back.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Its files.
@@ -285,7 +295,8 @@ impl Identity {
         role: Role,
     ) -> Result<pki::Identity, SignedRefusal> {
         let Clients { cas, revoked } = self.clients();
-        let expected = Expected { method, node_id: &self.node_id, base_generation, role };
+        let base = Base { epoch: self.epoch, generation: base_generation };
+        let expected = Expected { method, node_id: &self.node_id, base, role };
         let trusted = Trusted { cas: &cas, revoked: &revoked, floor_s: self.trust.floor_s() };
         signed::verify(request, &expected, &trusted)
     }

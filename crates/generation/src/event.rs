@@ -143,9 +143,9 @@ pub enum Refusal {
         /// What was asked for.
         timeout_s: u32,
     },
-    /// Not the one that runs on trial.
-    #[error("generation {generation} does not run on trial{}", now(*.trial))]
-    NotOnTrial {
+    /// Not one on trial that an admin has yet to confirm.
+    #[error("generation {generation} waits for no confirmation{}", now(*.trial))]
+    NotAwaited {
         /// What was asked for.
         generation: Generation,
         /// The one that does.

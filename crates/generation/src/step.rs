@@ -80,16 +80,13 @@ impl Index {
         if base == actual { Ok(()) } else { Err(Refusal::Base { base, actual }) }
     }
 
+    /// Only what waits for it, so that no confirmation does anything twice.
     fn admin_confirms(&mut self, generation: Generation) -> Result<Vec<Action>, Refusal> {
-        if generation == self.confirmed {
-            // The answer to an earlier call may have been lost.
-            return Ok(Vec::new());
-        }
         match self.running_trial() {
-            Some(trial) if trial.generation == generation => trial.awaits_admin = false,
+            Some(trial) if trial.generation == generation && trial.awaits_admin => trial.awaits_admin = false,
             other => {
-                let trial = other.map(|trial| trial.generation);
-                return Err(Refusal::NotOnTrial { generation, trial });
+                let trial = other.filter(|trial| trial.awaits_admin).map(|trial| trial.generation);
+                return Err(Refusal::NotAwaited { generation, trial });
             }
         }
         self.confirm_if_complete();

@@ -97,9 +97,11 @@ fn what_needs_a_reboot_lives_for_one() {
     let mut kept = index.clone();
     assert_eq!(kept.step(&at(2, 10_000), Event::Confirm { generation: TWO }), Ok(vec![Action::Persist]));
     assert_eq!(kept.confirmed(), Generation(1), "the gate has yet to pass");
+    let twice = Err(Refusal::NotAwaited { generation: TWO, trial: None });
+    assert_eq!(kept.step(&at(2, 10_000), Event::Confirm { generation: TWO }), twice);
     kept.step(&at(2, 10_000), Event::GatePassed { generation: TWO }).unwrap();
     assert_eq!(kept.confirmed(), TWO);
-    assert_eq!(kept.step(&at(2, 10_000), Event::Confirm { generation: TWO }), Ok(vec![]));
+    assert_eq!(kept.step(&at(2, 10_000), Event::Confirm { generation: TWO }), twice);
     assert_eq!(boot(&mut index, 3), [Action::Run(Generation(1)), Action::Record]);
     assert_eq!(index.state(TWO), Some(State::Reverted));
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::fill;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 
 use crate::certificate::parse;
@@ -10,6 +11,58 @@ use crate::{Bundle, Certificate, Identity, IssueError, Key, NodeId, Refusal, Rev
 
 /// Keeps these signatures apart from all others that the key makes.
 const CONTEXT: &[u8] = b"cairn-request-v1\0";
+
+/// Bytes of an [`Epoch`].
+const EPOCH_BYTES: usize = 16;
+
+/// Random bytes that a node makes at each start and tells whoever asks. Generations alone would repeat where a node
+/// comes back without its STATE, or with that of a backup; with the epoch no request of an earlier start is obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch([u8; EPOCH_BYTES]);
+
+impl Epoch {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; EPOCH_BYTES];
+        fill(&mut bytes).map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads what a node sent; `None` when it is none.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// The random generator failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are no random bytes")]
+pub struct NoRandomness;
+
+/// What a request is made on top of. No two moments of a node's life between which something changed share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// This start of the node.
+    pub epoch: Epoch,
+    /// The last generation's number that it gave.
+    pub generation: u64,
+}
+
+impl Base {
+    /// Before any configuration. It needs no epoch: a node takes its first configuration once, and a reset makes it
+    /// a node of another id.
+    pub const FIRST: Self = Self { epoch: Epoch([0; EPOCH_BYTES]), generation: 0 };
+}
 
 /// A request with what proves who made it, for which node and on top of what.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +75,9 @@ pub struct SignedRequest {
     pub chain: Vec<Vec<u8>>,
     /// The node that is meant.
     pub node_id: String,
-    /// The generation that the node must run.
+    /// The start of the node that is meant.
+    pub epoch: Vec<u8>,
+    /// The generation that the node must be at.
     pub base_generation: u64,
 }
 
@@ -45,8 +100,8 @@ pub struct Expected<'a> {
     pub method: &'a str,
     /// This node.
     pub node_id: &'a NodeId,
-    /// The generation that runs.
-    pub base_generation: u64,
+    /// What the node is at.
+    pub base: Base,
     /// The weakest role that may do it.
     pub role: Role,
 }
@@ -92,6 +147,9 @@ pub enum SignedRefusal {
     /// Signed for another node.
     #[error("the request is signed for another node")]
     Node,
+    /// Signed before this start of the node: a replay, or the node restarted in between.
+    #[error("the request is signed for an earlier start of the node; read its generations again and repeat")]
+    Epoch,
     /// Signed on top of another generation: a replay, or somebody else was faster.
     #[error("the request is signed for generation {signed}, the node runs {running}")]
     Generation {
@@ -102,7 +160,7 @@ pub enum SignedRefusal {
     },
 }
 
-/// Signs `body` as a request to `method` on one node that runs `base_generation`.
+/// Signs `body` as a request to `method` on one node that is at `base`.
 ///
 /// # Errors
 /// [`IssueError::Encode`] when the library fails to sign.
@@ -111,13 +169,15 @@ pub fn sign(
     certificate: &Certificate,
     method: &str,
     node_id: &NodeId,
-    base_generation: u64,
+    base: Base,
     body: Vec<u8>,
 ) -> Result<SignedRequest, IssueError> {
-    let message = message(method, node_id.as_str(), base_generation, &body);
+    let Base { epoch, generation: base_generation } = base;
+    let message = message(method, node_id.as_str(), epoch.as_bytes(), base_generation, &body);
     let signature = key.sign(&message).map_err(|source| IssueError::Encode { source })?;
     let chain = vec![certificate.der().to_vec()];
-    Ok(SignedRequest { body, signature, chain, node_id: node_id.to_string(), base_generation })
+    let (node_id, epoch) = (node_id.to_string(), epoch.as_bytes().to_vec());
+    Ok(SignedRequest { body, signature, chain, node_id, epoch, base_generation })
 }
 
 /// Decides whether a request is obeyed, and who made it.
@@ -143,8 +203,11 @@ pub fn verify(
     if request.node_id != expected.node_id.as_str() {
         return Err(SignedRefusal::Node);
     }
-    if request.base_generation != expected.base_generation {
-        let (signed, running) = (request.base_generation, expected.base_generation);
+    if request.epoch != expected.base.epoch.as_bytes() {
+        return Err(SignedRefusal::Epoch);
+    }
+    if request.base_generation != expected.base.generation {
+        let (signed, running) = (request.base_generation, expected.base.generation);
         return Err(SignedRefusal::Generation { signed, running });
     }
     Ok(identity)
@@ -152,19 +215,27 @@ pub fn verify(
 
 fn is_signed(request: &SignedRequest, method: &str, leaf: &[u8]) -> bool {
     let Ok(certificate) = parse(leaf) else { return false };
-    let message = message(method, &request.node_id, request.base_generation, &request.body);
+    let SignedRequest { body, node_id, epoch, base_generation, .. } = request;
+    let message = message(method, node_id, epoch, *base_generation, body);
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, certificate.public_key().raw);
     key.verify(&message, &request.signature).is_ok()
 }
 
-/// What is signed. Neither a method nor a node id holds a NUL byte, so no two requests share a message; a request
-/// whose fields do is refused, because neither equals what is expected.
-pub(crate) fn message(method: &str, node_id: &str, base_generation: u64, body: &[u8]) -> Vec<u8> {
+/// What is signed. Neither a method nor a node id holds a NUL byte and all epochs are of one length, so no two requests
+/// share a message; a request whose fields are otherwise is refused, because none equals what is expected.
+pub(crate) fn message(
+    method: &str,
+    node_id: &str,
+    epoch: &[u8],
+    base_generation: u64,
+    body: &[u8],
+) -> Vec<u8> {
     let mut message = CONTEXT.to_vec();
     message.extend_from_slice(method.as_bytes());
     message.push(0);
     message.extend_from_slice(node_id.as_bytes());
     message.push(0);
+    message.extend_from_slice(epoch);
     message.extend_from_slice(&base_generation.to_be_bytes());
     message.extend_from_slice(digest(&SHA256, body).as_ref());
     message

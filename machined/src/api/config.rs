@@ -22,6 +22,7 @@ use crate::{
 pub const REQUEST_MAX_BYTES: usize = TEXT_MAX_BYTES + 512 * 1024;
 
 const APPLY: &str = "/cairn.config.v1.ConfigService/Apply";
+const CONFIRM: &str = "/cairn.config.v1.ConfigService/Confirm";
 const RESET: &str = "/cairn.config.v1.ConfigService/Reset";
 
 /// The service.
@@ -45,6 +46,7 @@ impl api::config_service_server::ConfigService for Service {
             generation: generation.0,
             text: text.await?,
             base_generation: base.0,
+            epoch: self.epoch(),
         }))
     }
 
@@ -57,6 +59,7 @@ impl api::config_service_server::ConfigService for Service {
             generations: index.entries().iter().map(|entry| convert::generation(&index, entry)).collect(),
             running: running.generation.0,
             base_generation: index.base().0,
+            epoch: self.epoch(),
         }))
     }
 
@@ -111,7 +114,12 @@ impl api::config_service_server::ConfigService for Service {
         &self,
         request: Request<api::ConfirmRequest>,
     ) -> Result<Response<api::ConfirmResponse>, Status> {
-        let generation = Generation(request.into_inner().generation);
+        let view = self.0.generations.view();
+        let (body, author) = self.verified(request.into_inner().request, CONFIRM, &view)?;
+        let api::ConfirmBody { generation } =
+            api::ConfirmBody::decode(body.as_slice()).map_err(|_| refusal::malformed())?;
+        tracing::info!(author, generation, "an admin confirms");
+        let generation = Generation(generation);
         self.0.generations.confirm(generation).await.map_err(|error| refusal::change(&error))?;
         Ok(Response::new(api::ConfirmResponse {}))
     }
@@ -144,12 +152,17 @@ impl Service {
             signature: request.signature,
             chain: request.certificates_der,
             node_id: request.node_id,
+            epoch: request.epoch,
             base_generation: request.base_generation,
         };
         let base = view.index.base().0;
         let verified = self.0.identity.verify(&request, method, base, Role::Admin);
         let author = verified.map_err(|error| refusal::signature(&error))?;
         Ok((request.body, author.subject.to_string()))
+    }
+
+    fn epoch(&self) -> Vec<u8> {
+        self.0.identity.epoch().as_bytes().to_vec()
     }
 
     /// The whole configuration that a change leads to, checked.

@@ -60,7 +60,7 @@ pub fn lock_out(error: &IdentityError) -> Status {
 /// Not signed by an admin, or not for this node as it is.
 pub fn signature(error: &SignedRefusal) -> Status {
     let code = match error {
-        SignedRefusal::Generation { .. } => Code::Aborted,
+        SignedRefusal::Epoch | SignedRefusal::Generation { .. } => Code::Aborted,
         SignedRefusal::Chain { .. }
         | SignedRefusal::Client { .. }
         | SignedRefusal::Signature

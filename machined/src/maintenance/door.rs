@@ -11,7 +11,7 @@ use std::{
 use pairing::{Code, Exhausted, KeyHash, Limiter, RANDOM_BYTES, proof};
 use pki::{
     Bundle, NodeId, Revocations, Role,
-    signed::{self, Expected, SignedRefusal, SignedRequest, Trusted},
+    signed::{self, Base, Expected, SignedRefusal, SignedRequest, Trusted},
 };
 use proto::{config::v1 as api, maintenance::v1::ConfigureRequest};
 use serde::{Deserialize, Serialize};
@@ -147,9 +147,10 @@ fn verify(
         signature: signed.signature,
         chain: signed.certificates_der,
         node_id: signed.node_id,
+        epoch: signed.epoch,
         base_generation: signed.base_generation,
     };
-    let expected = Expected { method: CONFIGURE, node_id, base_generation: 0, role: Role::Admin };
+    let expected = Expected { method: CONFIGURE, node_id, base: Base::FIRST, role: Role::Admin };
     let trusted = Trusted { cas: medium, revoked: &Revocations::default(), floor_s };
     let signer = signed::verify(&request, &expected, &trusted).map_err(Turned::Signature)?;
     let text = String::from_utf8(request.body).map_err(|_| Turned::Text)?;
@@ -326,13 +327,15 @@ mod tests {
                 ca.issue_client(&SubjectName::parse("eve").unwrap(), role, Validity::UNLIMITED).unwrap();
             let key = Key::from_pem(&client.key.to_pem()).unwrap();
             let node = NodeId::parse(node).unwrap();
-            let signed = signed::sign(&key, &client.certificate, CONFIGURE, &node, 0, TEXT.into()).unwrap();
+            let signed =
+                signed::sign(&key, &client.certificate, CONFIGURE, &node, Base::FIRST, TEXT.into()).unwrap();
             let signed = api::SignedRequest {
                 body: signed.body,
                 signature: signed.signature,
                 certificates_der: signed.chain,
                 node_id: signed.node_id,
-                base_generation: 0,
+                epoch: signed.epoch,
+                base_generation: signed.base_generation,
             };
             ConfigureRequest { signed: Some(signed), ..ConfigureRequest::default() }
         };

@@ -47,6 +47,9 @@ fn a_try_is_left_for_the_user_to_confirm() {
     rig.run(&["confirm-config"]).ok();
     assert_eq!(rig.done().last().unwrap(), "confirm 2");
     rig.run(&["confirm-config"]).fails(6, &["no configuration is on trial"]);
+    rig.run(&["confirm-config", "2"]).ok();
+    let confirmed = rig.done().iter().filter(|done| done.starts_with("confirm")).count();
+    assert_eq!(confirmed, 1, "what is confirmed already is not asked for again");
 }
 
 #[test]

@@ -10,6 +10,9 @@ use tonic::{Request, Response, Status};
 
 use crate::services::Services;
 
+/// Of the fake node's only start.
+const EPOCH: [u8; 16] = [7; 16];
+
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -45,12 +48,14 @@ impl Services {
             signature: request.signature,
             chain: request.certificates_der,
             node_id: request.node_id,
+            epoch: request.epoch,
             base_generation: request.base_generation,
         };
+        let epoch = pki::signed::Epoch::from_bytes(&EPOCH).unwrap();
         let expected = pki::signed::Expected {
             method,
             node_id: &state.node_id,
-            base_generation: state.generations.base(),
+            base: pki::signed::Base { epoch, generation: state.generations.base() },
             role: pki::Role::Admin,
         };
         let revoked = pki::Revocations::default();
@@ -80,7 +85,8 @@ impl ConfigService for Services {
         let kept = usize::try_from(generation).ok().and_then(|number| state.generations.kept.get(number - 1));
         let (text, _) = kept.ok_or_else(|| Status::not_found(format!("no generation {generation}")))?;
         let text = if request.effective { format!("{text}# effective\n") } else { text.clone() };
-        Ok(Response::new(config::GetResponse { generation, text, base_generation: state.generations.base() }))
+        let (base_generation, epoch) = (state.generations.base(), EPOCH.to_vec());
+        Ok(Response::new(config::GetResponse { generation, text, base_generation, epoch }))
     }
 
     async fn list_generations(
@@ -98,6 +104,7 @@ impl ConfigService for Services {
             generations: state.generations.kept.iter().enumerate().map(one).collect(),
             running: state.generations.running(),
             base_generation: state.generations.base(),
+            epoch: EPOCH.to_vec(),
         }))
     }
 
@@ -154,7 +161,9 @@ impl ConfigService for Services {
     }
 
     async fn confirm(&self, request: Request<config::ConfirmRequest>) -> Answer<config::ConfirmResponse> {
-        let number = usize::try_from(request.into_inner().generation).unwrap();
+        let body = self.verified("/cairn.config.v1.ConfigService/Confirm", request.into_inner().request)?;
+        let config::ConfirmBody { generation } = config::ConfirmBody::decode(body.as_slice()).unwrap();
+        let number = usize::try_from(generation).unwrap();
         let mut state = self.state();
         state.done.push(format!("confirm {number}"));
         let kept = &mut state.generations.kept;

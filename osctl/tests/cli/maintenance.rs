@@ -102,12 +102,13 @@ impl api::maintenance_service_server::MaintenanceService for Services {
                     signature: signed.signature,
                     chain: signed.certificates_der,
                     node_id: signed.node_id,
+                    epoch: signed.epoch,
                     base_generation: signed.base_generation,
                 };
                 let expected = signed::Expected {
                     method: CONFIGURE,
                     node_id: &node_id,
-                    base_generation: 0,
+                    base: signed::Base::FIRST,
                     role: Role::Admin,
                 };
                 let revoked = pki::Revocations::default();

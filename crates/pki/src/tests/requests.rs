@@ -1,11 +1,16 @@
 use proptest::prelude::*;
 
 use super::{NOW_S, YEAR_S, ca, node_id, none, subject};
-use crate::signed::{Expected, SignedRefusal, SignedRequest, Trusted, message, sign, verify};
+use crate::signed::{Base, Epoch, Expected, SignedRefusal, SignedRequest, Trusted, message, sign, verify};
 use crate::{Ca, Credentials, Identity, Key, NodeId, Refusal, Revocations, Role, Validity};
 
 const METHOD: &str = "/cairn.config.v1.ConfigService/Apply";
 const GENERATION: u64 = 7;
+
+/// What the node is at.
+fn base() -> Base {
+    Base { epoch: Epoch::from_bytes(&[9; 16]).unwrap(), generation: GENERATION }
+}
 
 /// A node, its CA and a client.
 struct Rig {
@@ -25,7 +30,7 @@ impl Rig {
 
     fn request(&self) -> SignedRequest {
         let Credentials { key, certificate } = &self.client;
-        sign(key, certificate, METHOD, &self.node_id, GENERATION, b"a change".to_vec()).unwrap()
+        sign(key, certificate, METHOD, &self.node_id, base(), b"a change".to_vec()).unwrap()
     }
 
     fn verify(&self, request: &SignedRequest) -> Result<Identity, SignedRefusal> {
@@ -38,7 +43,7 @@ impl Rig {
         method: &str,
         role: Role,
     ) -> Result<Identity, SignedRefusal> {
-        let expected = Expected { method, node_id: &self.node_id, base_generation: GENERATION, role };
+        let expected = Expected { method, node_id: &self.node_id, base: base(), role };
         verify(request, &expected, &self.trusted())
     }
 
@@ -58,9 +63,9 @@ fn an_admins_request_is_obeyed() {
 fn what_is_signed_stays_what_it_is() {
     let request = Rig::new(Role::Admin).request();
     assert_eq!(
-        message("/s/M", "n1", 258, b"abc"),
+        message("/s/M", "n1", b"0123456789abcdef", 258, b"abc"),
         [
-            b"cairn-request-v1\0/s/M\0n1\0\0\0\0\0\0\0\x01\x02".as_slice(),
+            b"cairn-request-v1\0/s/M\0n1\x000123456789abcdef\0\0\0\0\0\0\x01\x02".as_slice(),
             &hex::decode("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap(),
         ]
         .concat()
@@ -80,26 +85,29 @@ fn a_changed_request_is_refused() {
     assert_eq!(changed(|request| request.body.clear()), Err(SignedRefusal::Signature));
     assert_eq!(changed(|request| request.node_id = "n2".into()), Err(SignedRefusal::Signature));
     assert_eq!(changed(|request| request.base_generation += 1), Err(SignedRefusal::Signature));
+    assert_eq!(changed(|request| request.epoch[0] ^= 1), Err(SignedRefusal::Signature));
+    assert_eq!(changed(|request| request.epoch.clear()), Err(SignedRefusal::Signature));
     assert_eq!(changed(|request| request.signature.clear()), Err(SignedRefusal::Signature));
     assert_eq!(changed(|request| request.signature.push(0)), Err(SignedRefusal::Signature));
     assert_eq!(changed(|request| request.signature = vec![0x30; 1 << 20]), Err(SignedRefusal::Signature));
 }
 
 #[test]
-fn another_method_node_or_generation_is_refused() {
+fn another_method_node_epoch_or_generation_is_refused() {
     let rig = Rig::new(Role::Admin);
     let request = rig.request();
     let reset = "/cairn.config.v1.ConfigService/Reset";
     assert_eq!(rig.verify_as(&request, reset, Role::Admin), Err(SignedRefusal::Signature));
 
     let other = node_id("n2");
-    let expected =
-        Expected { method: METHOD, node_id: &other, base_generation: GENERATION, role: Role::Admin };
+    let expected = Expected { method: METHOD, node_id: &other, base: base(), role: Role::Admin };
     assert_eq!(verify(&request, &expected, &rig.trusted()), Err(SignedRefusal::Node));
 
+    let at = |base| Expected { method: METHOD, node_id: &rig.node_id, base, role: Role::Admin };
+    let restarted = Base { epoch: Epoch::random().unwrap(), ..base() };
+    assert_eq!(verify(&request, &at(restarted), &rig.trusted()), Err(SignedRefusal::Epoch));
     for running in [GENERATION - 1, GENERATION + 1] {
-        let expected =
-            Expected { method: METHOD, node_id: &rig.node_id, base_generation: running, role: Role::Admin };
+        let expected = at(Base { generation: running, ..base() });
         let refusal = SignedRefusal::Generation { signed: GENERATION, running };
         assert_eq!(verify(&request, &expected, &rig.trusted()), Err(refusal));
     }
@@ -115,7 +123,7 @@ fn a_strangers_request_is_refused() {
     // Another key's signature under a certificate that is let in.
     let Credentials { certificate, .. } = &rig.client;
     let key = Key::generate().unwrap();
-    let forged = sign(&key, certificate, METHOD, &rig.node_id, GENERATION, b"a change".to_vec()).unwrap();
+    let forged = sign(&key, certificate, METHOD, &rig.node_id, base(), b"a change".to_vec()).unwrap();
     assert_eq!(rig.verify(&forged), Err(SignedRefusal::Signature));
 }
 
@@ -173,7 +181,7 @@ fn debug_shows_no_body() {
 
 proptest! {
     #[test]
-    fn any_flipped_bit_is_refused(part in 0..5_usize, position: prop::sample::Index, bit in 0..8_u32) {
+    fn any_flipped_bit_is_refused(part in 0..6_usize, position: prop::sample::Index, bit in 0..8_u32) {
         let rig = Rig::new(Role::Admin);
         let mut request = rig.request();
         let flip = |bytes: &mut Vec<u8>| {
@@ -184,7 +192,8 @@ proptest! {
             0 => flip(&mut request.body),
             1 => flip(&mut request.signature),
             2 => flip(&mut request.chain[0]),
-            3 => request.base_generation ^= 1 << position.index(64),
+            3 => flip(&mut request.epoch),
+            4 => request.base_generation ^= 1 << position.index(64),
             _ => {
                 let mut node_id = request.node_id.clone().into_bytes();
                 flip(&mut node_id);
@@ -200,10 +209,11 @@ proptest! {
         signature in proptest::collection::vec(any::<u8>(), 0..80),
         chain in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..64), 0..3),
         node_id in ".{0,8}",
+        epoch in proptest::collection::vec(any::<u8>(), 0..20),
         base_generation: u64,
     ) {
         let rig = Rig::new(Role::Admin);
-        let request = SignedRequest { body, signature, chain, node_id, base_generation };
+        let request = SignedRequest { body, signature, chain, node_id, epoch, base_generation };
         prop_assert!(rig.verify(&request).is_err());
         let genuine = SignedRequest { chain: rig.request().chain, ..request };
         prop_assert_eq!(rig.verify(&genuine), Err(SignedRefusal::Signature));

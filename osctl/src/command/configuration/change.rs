@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::first;
 use super::follow::{self, Pending};
-use super::{read, sign};
+use super::{base, read, sign};
 use crate::cli::configuration::{ApplyConfig, How, Mode, Patch, Rollback};
 use crate::command::Session;
 use crate::endpoint::Endpoint;
@@ -69,15 +69,15 @@ fn before(listed: &ListGenerationsResponse) -> Result<u64, Failure> {
 pub async fn make(session: &Session, content: Content, how: &How) -> Result<(), Failure> {
     let target = session.target()?;
     let node = Node::connect(&target).await?;
-    let base_generation = generations(&node).await?.base_generation;
+    let base = base(&generations(&node).await?)?;
     let addresses = addresses(&content);
     let change = change(content, how);
     if how.dry_run {
-        let request = PlanRequest { change: Some(change), base_generation };
+        let request = PlanRequest { change: Some(change), base_generation: base.generation };
         let planned = node.call("cannot plan the change", node.config().plan(request)).await?;
         return show_plan(session, &planned);
     }
-    let request = sign(&target, APPLY, base_generation, change.encode_to_vec())?;
+    let request = sign(&target, APPLY, base, change.encode_to_vec())?;
     let reported = match send(&node, ApplyRequest { request: Some(request) }).await {
         // It may have begun: its answer is lost when the change is one of the network.
         Err(failure) if failure.exit() == Exit::Unreachable => Reported { generation: None, outcome: None },
@@ -86,7 +86,7 @@ pub async fn make(session: &Session, content: Content, how: &How) -> Result<(), 
     drop(node);
     let pending = Pending {
         target: with_addresses(target, &addresses),
-        generation: reported.generation.unwrap_or(base_generation + 1),
+        generation: reported.generation.unwrap_or(base.generation + 1),
         confirms: how.mode != Mode::Try,
         wait: how.confirm_within,
     };

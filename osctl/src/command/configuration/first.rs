@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::{Documents, NodeConfig};
-use pairing::{KeyHash, proof};
-use pki::{Bundle, NodeId, fingerprint_of};
+use pairing::{Code, Fingerprint, KeyHash, proof};
+use pki::{Bundle, NodeId, fingerprint_of, signed::Base};
 use proto::maintenance::v1::{
     Authentication, ConfigureRequest, ConfigureResponse, ProveRequest, StatusRequest, StatusResponse,
 };
@@ -30,18 +30,45 @@ const CONFIGURE: &str = "/cairn.maintenance.v1.MaintenanceService/Configure";
 const START_MAX: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(500);
 
-pub async fn apply(session: &Session, text: &str, secrets: &Path, arguments: &First) -> Result<(), Failure> {
-    if session.global.endpoints.is_empty() {
+/// What the admin took from the console: piece by piece, or as the URL of the QR code.
+struct Seen<'a> {
+    fingerprint: Option<&'a Fingerprint>,
+    code: Option<&'a Code>,
+}
+
+impl Seen<'_> {
+    fn of(arguments: &First) -> Seen<'_> {
+        match &arguments.url {
+            Some(url) => Seen { fingerprint: Some(&url.fingerprint), code: url.code.as_ref() },
+            None => Seen { fingerprint: arguments.fingerprint.as_ref(), code: arguments.code.as_ref() },
+        }
+    }
+}
+
+/// The session with the node's address in it. One that was typed goes before the URL's: the node may be seen elsewhere
+/// from here.
+fn located(session: &Session, arguments: &First) -> Result<Session, Failure> {
+    let mut located = session.clone();
+    if let (true, Some(url)) = (located.global.endpoints.is_empty(), &arguments.url) {
+        let endpoint = url.address.parse().map_err(|error: String| Failure::usage(error))?;
+        located.global.endpoints.push(endpoint);
+    }
+    if located.global.endpoints.is_empty() {
         return Err(Failure::usage("the node's address is missing")
             .hint("give it with -n; the console shows it, and `osctl discover` finds it"));
     }
+    Ok(located)
+}
+
+pub async fn apply(session: &Session, text: &str, secrets: &Path, arguments: &First) -> Result<(), Failure> {
+    let (session, seen) = (&located(session, arguments)?, Seen::of(arguments));
     let config = config::parse(text)
         .map_err(|errors| Failure::error("the node would refuse this configuration").why(errors))?;
     let ca = secrets::load(secrets)?;
     lets_in(&config, &ca)?;
     let client = issue_admin(&ca, &arguments.name, arguments.ttl)?;
     let newcomer = Newcomer { ca, client, secrets };
-    let trust = arguments.fingerprint.clone().map_or(Trust::Anyone, Trust::Fingerprint);
+    let trust = seen.fingerprint.cloned().map_or(Trust::Anyone, Trust::Fingerprint);
     let target = newcomer.target(session, trust);
     let node = Node::connect(&target).await?;
     let status = status(&node).await?;
@@ -50,10 +77,10 @@ pub async fn apply(session: &Session, text: &str, secrets: &Path, arguments: &Fi
     let name = session.global.context.clone().or(config.hostname).unwrap_or_else(|| node_id.to_string());
     let context = newcomer.context(session, &name, &node_id)?;
     let request = match status.authentication() {
-        Authentication::PairingCode => with_code(&node, &status, text, arguments).await?,
+        Authentication::PairingCode => with_code(&node, &status, text, &seen).await?,
         Authentication::ClientCertificate => {
-            check_unknown(session, &node, text, &node_id, arguments)?;
-            let signed = sign_for(&newcomer.client, CONFIGURE, &node_id, 0, text.into())?;
+            check_unknown(session, &node, text, &node_id, &seen)?;
+            let signed = sign_for(&newcomer.client, CONFIGURE, &node_id, Base::FIRST, text.into())?;
             ConfigureRequest { signed: Some(signed), ..ConfigureRequest::default() }
         }
         Authentication::Unspecified => {
@@ -62,11 +89,10 @@ pub async fn apply(session: &Session, text: &str, secrets: &Path, arguments: &Fi
         }
     };
     configure(&node, request).await?;
-    let fingerprint = fingerprint_of(node.public_key_der());
+    let target = newcomer.target(session, Trust::Fingerprint(Fingerprint::of(node.public_key_der())));
     drop(node);
     note("the node has its configuration; waiting until it starts with it");
-    let target = newcomer.target(session, Trust::Fingerprint(fingerprint.clone()));
-    let (node, request) = meet(session, &target, &fingerprint).await?;
+    let (node, request) = meet(session, &target).await?;
     newcomer.take_over(session, &target, &node, &request, context).await
 }
 
@@ -112,11 +138,11 @@ async fn with_code(
     node: &Node,
     status: &StatusResponse,
     text: &str,
-    arguments: &First,
+    seen: &Seen<'_>,
 ) -> Result<ConfigureRequest, Failure> {
-    let Some(code) = &arguments.code else {
+    let Some(code) = seen.code else {
         return Err(Failure::usage("the node's pairing code is missing")
-            .hint("its console shows it: give it with --code XXXX-XXXX-XXXX"));
+            .hint("its console shows it: give it with --code XXXX-XXXX-XXXX, or the QR code with --url"));
     };
     if status.code_valid_s == 0 {
         return Err(Failure::new(Exit::Denied, "the pairing code of the node is of no use any more")
@@ -128,7 +154,7 @@ async fn with_code(
     let request = ProveRequest { nonce: nonce.to_vec() };
     let proved = node.call("cannot pair", node.maintenance().prove(request)).await?;
     if !proof::is_of_node(&proved.proof, code, &key, &nonce) {
-        return Err(wrong_code(proved.tries_left, arguments.fingerprint.is_some()));
+        return Err(wrong_code(proved.tries_left, seen.fingerprint.is_some()));
     }
     let proof = proof::client(code, &key, text);
     Ok(ConfigureRequest { text: text.to_owned(), proof, signed: None })
@@ -165,16 +191,16 @@ fn check_unknown(
     node: &Node,
     text: &str,
     node_id: &NodeId,
-    arguments: &First,
+    seen: &Seen<'_>,
 ) -> Result<(), Failure> {
-    if arguments.fingerprint.is_some() {
+    if seen.fingerprint.is_some() {
         return Ok(());
     }
-    let seen = fingerprint_of(node.public_key_der());
+    let shown = fingerprint_of(node.public_key_der());
     let ask = |why: &str| {
         Failure::new(Exit::Denied, "the fingerprint is missing")
             .why(why)
-            .hint(format!("compare it with the node's console, then give it: --fingerprint {seen}"))
+            .hint(format!("compare it with the node's console, then give it: --fingerprint {shown}"))
     };
     let documents = Documents::parse(text).map_err(|errors| Failure::error("unreadable").why(errors))?;
     if config::redact(&documents).iter().ne(documents.iter()) {
@@ -185,7 +211,7 @@ fn check_unknown(
         return Err(ask("a context knows this node already, and anybody could have answered in its name"));
     }
     output::warn(&format!(
-        "anybody could have answered; the node's console must show the fingerprint {seen}"
+        "anybody could have answered; the node's console must show the fingerprint {shown}"
     ));
     Ok(())
 }
@@ -214,13 +240,13 @@ fn is_lost(status: &Status) -> bool {
 }
 
 /// Waits until the node lets in the clients of its configuration.
-async fn meet(session: &Session, target: &Target, fingerprint: &str) -> Result<(Node, Request), Failure> {
+async fn meet(session: &Session, target: &Target) -> Result<(Node, Request), Failure> {
     let progress = Progress::new();
     let deadline = Instant::now() + session.global.timeout.unwrap_or(START_MAX);
     loop {
         let met = async {
             let node = Node::connect(target).await?;
-            let request = Request::fetch(&node, fingerprint).await?;
+            let request = Request::fetch(&node).await?;
             Ok((node, request))
         };
         match met.await {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use proto::config::v1::{ConfirmRequest, GenerationState, Outcome};
+use prost::Message as _;
+use proto::config::v1::{ConfirmBody, ConfirmRequest, GenerationState, ListGenerationsResponse, Outcome};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::change::generations;
+use super::{base, sign};
 use crate::command::Session;
 use crate::command::health::{POLL, remaining};
 use crate::endpoint::Endpoint;
@@ -15,6 +17,7 @@ use crate::failure::Failure;
 use crate::node::{Node, Target};
 use crate::output::{self, Progress, note};
 
+const CONFIRM: &str = "/cairn.config.v1.ConfigService/Confirm";
 /// Besides the trial itself: the reboot before it, and the node's way back from it.
 const REBOOT_MAX: Duration = Duration::from_secs(600);
 
@@ -75,23 +78,38 @@ pub async fn to_the_end(
 
 /// `osctl confirm-config`
 pub async fn confirm(session: &Session, generation: Option<u64>) -> Result<(), Failure> {
-    let node = session.connect().await?;
+    let target = session.target()?;
+    let node = Node::connect(&target).await?;
+    let listed = generations(&node).await?;
     let generation = match generation {
         Some(generation) => generation,
-        None => on_trial(&node).await?,
+        None => on_trial(&node, &listed)?,
     };
-    let request = ConfirmRequest { generation };
-    node.call("cannot confirm the configuration", node.config().confirm(request)).await?;
+    // The answer to an earlier call may have been lost.
+    let state = listed.generations.iter().find(|one| one.number == generation).map(|one| one.state);
+    if state != Some(GenerationState::Confirmed.into()) {
+        send(&target, &node, &listed, generation).await?;
+    }
     report(session, node.name(), generation, Standing::Confirmed)
 }
 
-async fn on_trial(node: &Node) -> Result<u64, Failure> {
-    let listed = generations(node).await?;
+fn on_trial(node: &Node, listed: &ListGenerationsResponse) -> Result<u64, Failure> {
     let trial = listed.generations.iter().find(|one| one.state == i32::from(GenerationState::Trial));
     trial.map(|one| one.number).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("no configuration is on trial on {}", node.name()))
             .hint("`osctl get generations` shows what became of it")
     })
+}
+
+async fn send(
+    target: &Target,
+    node: &Node,
+    listed: &ListGenerationsResponse,
+    generation: u64,
+) -> Result<(), Failure> {
+    let body = ConfirmBody { generation }.encode_to_vec();
+    let request = ConfirmRequest { request: Some(sign(target, CONFIRM, base(listed)?, body)?) };
+    node.call("cannot confirm the configuration", node.config().confirm(request)).await.map(drop)
 }
 
 fn of_outcome(outcome: &Outcome) -> Result<Standing, Failure> {
@@ -113,11 +131,12 @@ fn standing(state: i32, reason: &str, confirm_within_s: Option<i64>) -> Option<S
 /// Looks for the node until the change is decided, confirming it where that is osctl's part.
 async fn awaited(session: &Session, pending: &Pending, generation: u64) -> Result<Standing, Failure> {
     let deadline = Instant::now() + pending.wait + REBOOT_MAX;
+    let mut confirms = pending.confirms;
     let progress = Progress::new();
     loop {
         let target =
             Target { timeout: remaining(deadline).min(pending.target.timeout), ..pending.target.clone() };
-        match look(&target, generation, pending.confirms).await {
+        match look(&target, generation, &mut confirms).await {
             Ok((Some(standing), endpoint)) => {
                 remember(session, &endpoint)?;
                 return Ok(standing);
@@ -134,11 +153,12 @@ async fn awaited(session: &Session, pending: &Pending, generation: u64) -> Resul
     }
 }
 
-/// One look over a new connection, and where it was made; `None` while nothing is decided.
+/// One look over a new connection, and where it was made; `None` while nothing is decided. Confirms what it finds on
+/// trial if that is osctl's part, and has not been done.
 async fn look(
     target: &Target,
     generation: u64,
-    confirms: bool,
+    confirms: &mut bool,
 ) -> Result<(Option<Standing>, Endpoint), Failure> {
     let node = Node::connect(target).await?;
     let listed = generations(&node).await?;
@@ -150,10 +170,9 @@ async fn look(
         };
     };
     let standing = match standing(found.state, &found.reason, None) {
-        Some(Standing::Trial(_)) if confirms => {
-            let what = "cannot confirm the configuration";
+        Some(Standing::Trial(_)) if *confirms => {
             // Refused when the node has just decided: the next look tells how.
-            node.call(what, node.config().confirm(ConfirmRequest { generation })).await.ok();
+            *confirms = send(target, &node, &listed, generation).await.is_err();
             None
         }
         Some(Standing::Staged) | None => None,

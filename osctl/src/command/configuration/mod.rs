@@ -10,8 +10,11 @@ mod show;
 use std::io::Read as _;
 use std::path::Path;
 
-use pki::{Key, NodeId, signed};
-use proto::config::v1::SignedRequest;
+use pki::{
+    Key, NodeId,
+    signed::{self, Base, Epoch},
+};
+use proto::config::v1::{ListGenerationsResponse, SignedRequest};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
@@ -43,35 +46,38 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// What a request to a node is signed on top of.
+fn base(listed: &ListGenerationsResponse) -> Result<Base, Failure> {
+    let epoch = Epoch::from_bytes(&listed.epoch)
+        .ok_or_else(|| Failure::error("cannot sign the request").why("the node does not tell its epoch"))?;
+    Ok(Base { epoch, generation: listed.base_generation })
+}
+
 /// Signs a request, so that the node need not believe whoever passes it on.
-fn sign(
-    target: &Target,
-    method: &str,
-    base_generation: u64,
-    body: Vec<u8>,
-) -> Result<SignedRequest, Failure> {
+fn sign(target: &Target, method: &str, base: Base, body: Vec<u8>) -> Result<SignedRequest, Failure> {
     let Trust::Chain { node_id, .. } = &target.trust else {
         return Err(Failure::error("cannot sign the request").why("the node is not adopted"));
     };
-    sign_for(&target.client, method, node_id, base_generation, body)
+    sign_for(&target.client, method, node_id, base, body)
 }
 
 fn sign_for(
     client: &Client,
     method: &str,
     node_id: &NodeId,
-    base_generation: u64,
+    base: Base,
     body: Vec<u8>,
 ) -> Result<SignedRequest, Failure> {
     let cannot = |why: String| Failure::error("cannot sign the request").why(why);
     let key = Key::from_pem(client.key().as_str()).map_err(|error| cannot(chain(&error)))?;
-    let signed = signed::sign(&key, client.certificate(), method, node_id, base_generation, body)
+    let signed = signed::sign(&key, client.certificate(), method, node_id, base, body)
         .map_err(|error| cannot(chain(&error)))?;
     Ok(SignedRequest {
         body: signed.body,
         signature: signed.signature,
         certificates_der: signed.chain,
         node_id: signed.node_id,
+        epoch: signed.epoch,
         base_generation: signed.base_generation,
     })
 }

@@ -7,7 +7,7 @@ use proto::config::v1::{ResetBody, ResetRequest};
 use serde::Serialize;
 
 use super::change::generations;
-use super::sign;
+use super::{base, sign};
 use crate::cli::configuration::Reset;
 use crate::command::Session;
 use crate::failure::Failure;
@@ -29,9 +29,9 @@ pub async fn reset(session: &Session, arguments: &Reset) -> Result<(), Failure> 
         ask(&target.name, arguments.wipe_data)?;
     }
     let node = Node::connect(&target).await?;
-    let base_generation = generations(&node).await?.base_generation;
+    let base = base(&generations(&node).await?)?;
     let body = ResetBody { wipe_data: arguments.wipe_data };
-    let request = sign(&target, RESET, base_generation, body.encode_to_vec())?;
+    let request = sign(&target, RESET, base, body.encode_to_vec())?;
     let request = ResetRequest { request: Some(request) };
     node.call("cannot reset", node.config().reset(request)).await?;
     let begun = Begun { node: target.name, wiped_data: arguments.wipe_data };
