@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use pairing::Fingerprint;
 use pki::{NodeId, Role, SubjectName};
 
 pub use self::flash::Flash;
@@ -292,9 +293,9 @@ pub struct Adopt {
     /// Secrets bundle whose CA the node was configured with
     #[arg(long, value_name = "FILE")]
     pub secrets: PathBuf,
-    /// Fingerprint that the node's console shows: 64 hexadecimal digits
-    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
-    pub fingerprint: String,
+    /// Fingerprint that the node's console shows: 64 hexadecimal digits or 16 words
+    #[arg(long, value_name = "HEX|WORDS", value_parser = fingerprint)]
+    pub fingerprint: Fingerprint,
     /// How long the admin certificate of a new context is valid
     #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
     pub ttl: Duration,
@@ -303,15 +304,8 @@ pub struct Adopt {
     pub name: SubjectName,
 }
 
-/// Reads a fingerprint as people copy it: any case, with or without colons.
-pub fn fingerprint(text: &str) -> Result<String, String> {
-    const DIGITS: usize = 64;
-    let digits: String = text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
-    if digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        Ok(digits)
-    } else {
-        Err(format!("a fingerprint has {DIGITS} hexadecimal digits; copy it from the node's console"))
-    }
+pub fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).map_err(|error| error.to_string())
 }
 
 /// Commands on services.
@@ -422,14 +416,5 @@ mod tests {
         ] {
             refuses(line);
         }
-    }
-
-    #[test]
-    fn fingerprints_are_taken_as_copied() {
-        let plain = "ab".repeat(32);
-        let colons = vec!["AB"; 32].join(":");
-        assert_eq!(fingerprint(&colons), Ok(plain.clone()));
-        assert_eq!(fingerprint(&plain), Ok(plain));
-        assert!(fingerprint(&"zz".repeat(32)).is_err());
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 /// Words of a fingerprint: 16 bytes. Whoever wants to pass for a node needs another key whose SHA-256 begins with the
 /// same 128 bits. That takes 2^128 tries, as many as it takes to break a P-256 key: the other half adds nothing.
 pub const WORDS: usize = 16;
@@ -36,6 +38,12 @@ pub enum FingerprintError {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
+    /// The whole fingerprint of a subjectPublicKeyInfo in DER.
+    #[must_use]
+    pub fn of(public_key_der: &[u8]) -> Self {
+        Self(digest(&SHA256, public_key_der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Reads a fingerprint as people copy or type it: digits with or without colons, or words, in any case.
     ///
     /// # Errors
@@ -147,6 +155,13 @@ mod tests {
         for wrong in ["", "12ab", &"zz".repeat(32), &"ab".repeat(16), "topmost Istanbul Pluto"] {
             assert_eq!(Fingerprint::parse(wrong), Err(FingerprintError::Form), "{wrong}");
         }
+    }
+
+    #[test]
+    fn it_is_the_hash_of_the_key() {
+        // SHA-256 of "abc" (FIPS 180-2, B.1).
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Fingerprint::of(b"abc").to_string(), hash);
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pairing::Code;
+use pairing::{Code, Fingerprint, Url};
 use pki::SubjectName;
 
 use super::{fingerprint, subject};
 use crate::duration;
+use crate::failure::chain;
 
 /// What a command changes or shows; leaves room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,9 +74,12 @@ pub struct First {
     /// With --insecure: pairing code that the node's console shows
     #[arg(long, value_name = "XXXX-XXXX-XXXX", requires = "insecure", value_parser = code)]
     pub code: Option<Code>,
-    /// With --insecure: fingerprint that the node's console shows: 64 hexadecimal digits
-    #[arg(long, value_name = "HEX", requires = "insecure", value_parser = fingerprint)]
-    pub fingerprint: Option<String>,
+    /// With --insecure: fingerprint that the node's console shows: 64 hexadecimal digits or 16 words
+    #[arg(long, value_name = "HEX|WORDS", requires = "insecure", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+    /// With --insecure: URL in the QR code on the node's console: address, fingerprint and pairing code in one
+    #[arg(long, value_name = "URL", requires = "insecure", conflicts_with_all = ["code", "fingerprint"], value_parser = url)]
+    pub url: Option<Url>,
     /// With --insecure: how long the admin certificate of the new context is valid
     #[arg(long, value_name = "DURATION", default_value = "365d", requires = "insecure", value_parser = duration::parse)]
     pub ttl: Duration,
@@ -86,6 +90,10 @@ pub struct First {
 
 fn code(text: &str) -> Result<Code, String> {
     Code::parse(text).map_err(|error| error.to_string())
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| chain(&error))
 }
 
 /// Arguments of `patch`.

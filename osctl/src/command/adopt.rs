@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pki::{Ca, NodeId, Role, SigningRequest, SubjectName};
+use pki::{Ca, NodeId, Role, SigningRequest, SubjectName, fingerprint_of};
 use proto::identity::v1::{GetSigningRequestRequest, InstallCertificateRequest};
 use proto::machine::v1::GetVersionRequest;
 use serde::Serialize;
@@ -47,7 +47,7 @@ pub async fn run(session: &Session, arguments: &Adopt) -> Result<(), Failure> {
     };
     let target = newcomer.target(session, Trust::Fingerprint(arguments.fingerprint.clone()));
     let node = Node::connect(&target).await?;
-    let request = Request::fetch(&node, &arguments.fingerprint).await?;
+    let request = Request::fetch(&node).await?;
     let name = match &session.global.context {
         Some(name) => name.clone(),
         None => default_name(&node, &request.node_id).await?,
@@ -138,8 +138,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Asks for it over a connection to the key with this fingerprint.
-    pub async fn fetch(node: &Node, fingerprint: &str) -> Result<Request, Failure> {
+    /// Asks for it. It must be for the key of the connection.
+    pub async fn fetch(node: &Node) -> Result<Request, Failure> {
         let what = "cannot get the signing request";
         let answer =
             node.call(what, node.identity().get_signing_request(GetSigningRequestRequest {})).await?;
@@ -147,7 +147,7 @@ impl Request {
             |why: String| Failure::new(Exit::Denied, "the node's signing request is not acceptable").why(why);
         let signing =
             SigningRequest::from_der(&answer.request_der).map_err(|error| wrong(error.to_string()))?;
-        if signing.fingerprint() != fingerprint {
+        if signing.fingerprint() != fingerprint_of(node.public_key_der()) {
             return Err(wrong("it is for another key than the connection's".into()));
         }
         let node_id = NodeId::parse(&answer.node_id).map_err(|error| wrong(error.to_string()))?;

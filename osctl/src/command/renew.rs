@@ -43,8 +43,7 @@ async fn renew(
     ca: &Ca,
     node_id: &NodeId,
 ) -> Result<(), Failure> {
-    let fingerprint = node.certificate().map(Certificate::fingerprint).unwrap_or_default();
-    let request = Request::fetch(node, &fingerprint).await?;
+    let request = Request::fetch(node).await?;
     if request.node_id != *node_id {
         return Err(Failure::error(format!("the node calls itself {}", request.node_id)));
     }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pairing::Fingerprint;
 use pki::node::ServerRefusal;
 use pki::{Bundle, Certificate, NodeId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -26,7 +27,7 @@ pub enum Trust {
         node_id: NodeId,
     },
     /// Any certificate for the key with this fingerprint.
-    Fingerprint(String),
+    Fingerprint(Fingerprint),
     /// Any key at all. Only for a node in maintenance, which has to prove that it knows the pairing code.
     Anyone,
 }
@@ -75,7 +76,7 @@ impl Verifier {
                 pki::check_server(der, cas, node_id).map_err(Distrust::Certificate)?;
             }
             Trust::Fingerprint(expected) => match certificate.fingerprint() {
-                seen if seen == *expected => {}
+                seen if expected.fits(&seen) => {}
                 seen => return Err(Distrust::Fingerprint { seen }),
             },
             Trust::Anyone => {}
