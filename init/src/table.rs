@@ -35,7 +35,15 @@ pub struct Service {
 }
 
 /// Environment of every service.
-pub const ENVIRONMENT: &[(&str, &str)] = &[("PATH", "/usr/bin:/usr/sbin:/usr/libexec/cairn"), ("HOME", "/")];
+///
+/// One heap for all threads of a process, and what is free at its end goes back (mallopt(3)): the daemons' threads are few
+/// and seldom busy. The Go programs have an allocator of their own.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PATH", "/usr/bin:/usr/sbin:/usr/libexec/cairn"),
+    ("HOME", "/"),
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+];
 /// Cgroup of the containers' shims, outside of containerd's so that its restart leaves them alone.
 pub const SHIMS_CGROUP: &str = "/podruntime/shims";
 /// Cgroup of all pods; made by the kubelet.
