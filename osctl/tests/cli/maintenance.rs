@@ -168,6 +168,36 @@ fn the_fingerprint_counts_beside_the_code() {
 }
 
 #[test]
+fn words_count_as_the_fingerprint() {
+    let rig = with_code();
+    let right = pairing::words(&rig.node.fingerprint()).collect::<Vec<_>>().join(" ");
+    let wrong = pairing::words(&"0".repeat(64)).collect::<Vec<_>>().join(" ");
+    apply(&rig, &["--code", "ABCD-EFGH-JKMN", "--fingerprint", &wrong]).fails(5, &["in between"]);
+    apply(&rig, &["--code", "ABCD-EFGH-JKMN", "--fingerprint", "topmost Zulu"]).fails(2, &["16 words"]);
+    assert!(rig.done().is_empty(), "nothing was asked of it");
+    apply(&rig, &["--code", "ABCD-EFGH-JKMN", "--fingerprint", &right]).ok();
+}
+
+#[test]
+fn the_url_of_the_qr_code_is_enough() {
+    let rig = with_code();
+    let arguments =
+        ["apply-config", "--insecure", "-f", "machine.yaml", "--secrets", "secrets.yaml", "--url"];
+    let apply = |url: &str, more: &[&str]| rig.run(&[&arguments[..], &[url], more].concat());
+    let (endpoint, fingerprint) = (rig.endpoint(), rig.node.fingerprint());
+    let url =
+        |fingerprint: &str, code: &str| format!("CAIRN://{endpoint}/{}/{code}", fingerprint.to_uppercase());
+    let right = url(&fingerprint, "ABCD-EFGH-JKMN");
+    apply(&url(&"0".repeat(64), "ABCD-EFGH-JKMN"), &[]).fails(5, &["in between"]);
+    apply(&url(&fingerprint, "ABCD"), &[]).fails(2, &["the code in the URL", "XXXX-XXXX-XXXX"]);
+    apply(&url(&fingerprint, ""), &[]).fails(2, &["pairing code is missing", "--url"]);
+    apply(&right, &["--code", "ABCD-EFGH-JKMN"]).fails(2, &["--code"]);
+    assert!(rig.done().is_empty(), "nothing was asked of it");
+    apply(&right.replace(&endpoint, "192.0.2.1"), &["-n", &endpoint]).ok();
+    assert_eq!(rig.done()[..2], ["prove", "configure"]);
+}
+
+#[test]
 fn to_whom_does_not_know_the_code_nothing_is_sent() {
     let rig = with_code();
     for left in (0..5).rev() {
