@@ -126,7 +126,7 @@ impl Walk<'_, '_> {
 
     fn text(&mut self, node: &Node, text: &str, format: Format, secret: bool) {
         let Err(message) = format.check(text) else { return };
-        let quoted = !secret && format != Format::Certificate && format != Format::Url;
+        let quoted = !secret && !matches!(format, Format::Certificate | Format::Url | Format::LogUrl);
         // A password in a URL, or a private key pasted for a certificate.
         if text.contains('@') || text.contains("PRIVATE KEY") {
             self.report.mask(&node.bytes);

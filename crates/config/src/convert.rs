@@ -8,7 +8,10 @@ use crate::{
     address,
     documents::{Document, Documents},
     effective, format,
-    kinds::{Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Swap, Volume},
+    kinds::{
+        Bus, Credentials, DiskSelector, Interface, Logging, NodeConfig, Registry, Resolver, Swap, Volume,
+    },
+    log_url,
     pod::StaticPod,
 };
 
@@ -58,7 +61,17 @@ fn take(config: &mut NodeConfig, document: &Document) {
             config.volumes.extend(volume.map(|(name, disk)| Volume { name, disk }));
         }
         "Swap" => config.swap = number(fields, "zramPercent").map(|zram_percent| Swap { zram_percent }),
+        "Logging" => config.logging = Some(logging(fields)),
         _ => {}
+    }
+}
+
+fn logging(fields: &Map<String, Value>) -> Logging {
+    let items = fields.get("destinations").and_then(Value::as_array).into_iter().flatten();
+    let urls = items.filter_map(|item| item.get("url")?.as_str());
+    Logging {
+        destinations: urls.filter_map(|url| log_url::parse(url).ok()).collect(),
+        fields: settings(fields.get("fields")),
     }
 }
 

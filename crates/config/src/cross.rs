@@ -6,6 +6,7 @@ use crate::{
     address, convert,
     kind_tables::ITEMS_MAX,
     kinds::{DiskSelector, Subnet},
+    log_url::{self, LogDestination},
     parse::Read,
     report::Report,
     table::Multiplicity,
@@ -25,6 +26,9 @@ pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
     disks(report, read);
     for document in of_kind(read, "Registry") {
         registry(report, document);
+    }
+    for document in of_kind(read, "Logging") {
+        log_destinations(report, document);
     }
 }
 
@@ -212,5 +216,20 @@ fn registry(report: &mut Report<'_>, document: &Read) {
         let path = format!("{}.credentials", document.path());
         let message = "cannot stand with _default: they would be handed to every registry; name the registry";
         report.fault(document.number, &path, node.bytes.start, message);
+    }
+}
+
+/// A log server that stands twice would get every line twice.
+fn log_destinations(report: &mut Report<'_>, document: &Read) {
+    let items = document.root.get("destinations").map(Node::items).unwrap_or_default();
+    let mut seen: BTreeMap<LogDestination, usize> = BTreeMap::new();
+    for (index, item) in items.iter().take(ITEMS_MAX).enumerate() {
+        let Some(url) = item.get("url") else { continue };
+        let Some(destination) = url.text().and_then(|text| log_url::parse(text).ok()) else { continue };
+        if let Some(first) = seen.insert(destination, index) {
+            let path = format!("{}.destinations[{index}].url", document.path());
+            let message = format!("is the log server of [{first}]; leave one out");
+            report.fault(document.number, &path, url.bytes.start, message);
+        }
     }
 }

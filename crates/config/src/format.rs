@@ -1,9 +1,13 @@
 //! Formats of texts: how each is checked, described and written as a regular expression for editors.
 
-use crate::{address, certificate, pod::is_name};
+use crate::{address, certificate, log_url, pod::is_name};
 
 /// Longest text of one line that a setting holds.
 pub(crate) const LINE_MAX_BYTES: usize = 4096;
+/// Longest value that is added to every line of the logs.
+const LOG_VALUE_MAX_BYTES: usize = 256;
+/// What the node itself says in a line of the logs.
+const LOG_FIELDS: [&str; 6] = ["timestamp", "node", "service", "severity", "message", "dropped"];
 
 /// What a text must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,12 @@ pub(crate) enum Format {
     /// `http` or `https`, without credentials.
     Url,
     RegistryHost,
+    /// `udp` or `tcp`, host and port.
+    LogUrl,
+    /// Name of a field that is added to lines of logs.
+    LogField,
+    /// Its value.
+    LogValue,
     InterfaceName,
     /// A number of bytes with a unit.
     Size,
@@ -61,6 +71,12 @@ impl Format {
                 is_registry_host(text),
                 "must be a registry's host[:port] as it stands in names of images, such as docker.io, or _default",
             ),
+            Self::LogUrl => log_url::parse(text).map(drop),
+            Self::LogField => log_field(text),
+            Self::LogValue => need(
+                is_line(text) && text.len() <= LOG_VALUE_MAX_BYTES,
+                "must be a text of one line, at most 256 bytes long and not empty",
+            ),
             Self::InterfaceName => interface_name(text),
             Self::Size => size(text).map(drop),
             Self::Pattern => pattern(text),
@@ -89,10 +105,12 @@ impl Format {
             Self::Subnet => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
             Self::Url => Some("^https?://[^@?# ]+$"),
             Self::RegistryHost => Some(r"^(_default|[-A-Za-z0-9.]+(:[0-9]{1,5})?)$"),
+            Self::LogUrl => Some(r"^(udp|tcp)://([-A-Za-z0-9.]+|\[[0-9a-fA-F.:]+\]):[0-9]{1,5}/?$"),
+            Self::LogField => Some("^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"),
             Self::InterfaceName => Some("^[^/: \t\n]{1,15}$"),
             Self::Size => Some("^[1-9][0-9]*(B|[KMGTP]i?B)$"),
             Self::Pattern => Some(r"^[^*]+\*?$"),
-            Self::Line => None,
+            Self::Line | Self::LogValue => None,
             Self::Certificate => {
                 Some(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
             }
@@ -113,6 +131,8 @@ impl Format {
             Self::Subnet => "IPv4 address with prefix, such as `192.0.2.17/24`",
             Self::Url => "`http` or `https` URL",
             Self::RegistryHost => "host[:port]",
+            Self::LogUrl => "`udp://host:port` or `tcp://host:port`",
+            Self::LogField => "name of a field",
             Self::InterfaceName => "name of an interface",
             Self::Size => "size, such as `8GiB` or `500GB`",
             Self::Pattern => "text, `*` at its end for anything",
@@ -121,7 +141,7 @@ impl Format {
             Self::SysctlName => "name of a kernel setting",
             Self::LabelKey => "Kubernetes label key",
             Self::LabelValue => "Kubernetes label value",
-            Self::Line => "text of one line",
+            Self::Line | Self::LogValue => "text of one line",
         }
     }
 }
@@ -180,7 +200,12 @@ fn is_registry_host(text: &str) -> bool {
     host.to_ascii_lowercase() == host && is_dns_name(host) && port.is_none_or(is_port)
 }
 
-fn is_port(text: &str) -> bool {
+/// A DNS name or an IPv4 address.
+pub(crate) fn is_host(text: &str) -> bool {
+    is_dns_name(&text.to_ascii_lowercase())
+}
+
+pub(crate) fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
@@ -201,6 +226,18 @@ fn url(text: &str) -> Result<(), String> {
     };
     need(host, "must name a host after ://, as in https://mirror.example.com")?;
     need(path.bytes().all(|byte| byte.is_ascii_graphic()), "must hold only printable ASCII after the host")
+}
+
+fn log_field(text: &str) -> Result<(), String> {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let valid = starts
+        && text.len() <= 63
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    need(
+        valid,
+        "must be the name of a field: letters, digits, '_', '.' and '-', at most 63, beginning with a letter or '_'",
+    )?;
+    need(!LOG_FIELDS.contains(&text), "is a field that the node fills in itself")
 }
 
 fn sha256(text: &str) -> Result<(), String> {

@@ -11,6 +11,10 @@ pub(crate) const ITEMS_MAX: usize = 64;
 const MANY_MAX: usize = 1024;
 /// Each address of the API is a socket of its own.
 const API_ADDRESSES_MAX: usize = 16;
+/// Each log server has memory of its own on the node.
+const LOG_DESTINATIONS_MAX: usize = 4;
+/// Each is in every line.
+const LOG_FIELDS_MAX: usize = 16;
 
 pub(crate) const KINDS: &[Kind] = &[
     MACHINE,
@@ -24,6 +28,7 @@ pub(crate) const KINDS: &[Kind] = &[
     SYSCTL,
     VOLUME,
     SWAP,
+    LOGGING,
 ];
 
 const CERTIFICATES: Type = Type::List { item: &Type::Text(Format::Certificate), min: 1, max: MANY_MAX };
@@ -330,5 +335,43 @@ const SWAP: Kind = Kind {
 apiVersion: cairn.dev/v1alpha1
 kind: Swap
 zramPercent: 50
+",
+};
+
+const LOGGING: Kind = Kind {
+    name: "Logging",
+    multiplicity: Multiplicity::AtMostOne,
+    doc: "Log servers to which the node sends every line of its services' logs and of the kernel's, as JSON. \
+          Without it, none leave the node but by the API.",
+    fields: &[
+        Field::new(
+            "destinations",
+            Type::List {
+                item: &Type::Object(&[Field::new(
+                    "url",
+                    Type::Text(Format::LogUrl),
+                    "Where it is. With `udp` each line is a datagram; with `tcp` lines end with a line feed.",
+                )
+                .required()]),
+                min: 1,
+                max: LOG_DESTINATIONS_MAX,
+            },
+            "Log servers. Each gets every line; one that cannot be reached holds up none of the others.",
+        )
+        .required(),
+        Field::new(
+            "fields",
+            Type::Map { key: Format::LogField, value: &Type::Text(Format::LogValue), max: LOG_FIELDS_MAX },
+            "Added to every line.",
+        )
+        .default(Default::EmptyMap),
+    ],
+    example: "\
+apiVersion: cairn.dev/v1alpha1
+kind: Logging
+destinations:
+  - url: tcp://logs.example.com:5514
+fields:
+  site: harbour
 ",
 };

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::StaticPod;
+use crate::{LogDestination, StaticPod};
 
 /// A whole configuration, defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub volumes: Vec<Volume>,
     /// Swap; absent means none.
     pub swap: Option<Swap>,
+    /// Logging; absent means that no lines leave the node but by the API.
+    pub logging: Option<Logging>,
 }
 
 /// How an interface gets its addresses.
@@ -157,4 +159,13 @@ pub struct Volume {
 pub struct Swap {
     /// Share of the memory that zram may hold uncompressed, 1 to 200 percent.
     pub zram_percent: u32,
+}
+
+/// Where lines of the node's logs are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// Log servers; each gets every line.
+    pub destinations: Vec<LogDestination>,
+    /// Added to every line.
+    pub fields: BTreeMap<String, String>,
 }

@@ -20,6 +20,7 @@ mod format;
 mod kind_tables;
 mod kinds;
 mod kubelet;
+mod log_url;
 pub mod merge;
 mod parse;
 mod patch;
@@ -39,8 +40,9 @@ pub use documents::{Document, DocumentKey, Documents, YamlError};
 pub use effective::{REDACTED, effective, redact};
 pub use error::{ConfigError, ConfigErrors};
 pub use kinds::{
-    Bus, Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
+    Bus, Credentials, DiskSelector, Interface, Logging, NodeConfig, Registry, Resolver, Subnet, Swap, Volume,
 };
+pub use log_url::{LogDestination, Transport};
 pub use parse::{API_VERSION, DOCUMENTS_MAX, TEXT_MAX_BYTES, parse, read_unchecked};
 pub use pod::{PodError, StaticPod};
 pub use reference::reference;

@@ -84,6 +84,8 @@ pub enum Subject {
     Volume(String),
     /// Compressed swap.
     Swap,
+    /// Where lines of logs are sent.
+    Logging,
     /// The disk that an installer may write.
     InstallDisk,
 }
@@ -104,6 +106,7 @@ impl fmt::Display for Subject {
             Self::Sysctl(name) => write!(f, "sysctl {name}"),
             Self::Volume(name) => write!(f, "volume {name}"),
             Self::Swap => f.write_str("swap"),
+            Self::Logging => f.write_str("logging"),
             Self::InstallDisk => f.write_str("install disk"),
         }
     }
@@ -137,6 +140,8 @@ pub enum Condition {
     Volume(String),
     /// The swap is in use.
     Swap,
+    /// A log server answers, as far as it says so.
+    Logging,
 }
 
 impl Plan {
@@ -169,6 +174,7 @@ impl Plan {
             | Subject::Sysctl(_)
             | Subject::Volume(_)
             | Subject::Swap
+            | Subject::Logging
             | Subject::InstallDisk => false,
         })
     }
@@ -218,6 +224,7 @@ fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
             new.volumes.iter().any(|volume| volume.name == *name).then(|| Condition::Volume(name.clone()))
         }
         Subject::Swap => new.swap.is_some().then_some(Condition::Swap),
+        Subject::Logging => new.logging.is_some().then_some(Condition::Logging),
         Subject::Labels | Subject::InstallDisk => None,
     }
 }
@@ -273,6 +280,7 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     draft.each(&gone, &BTreeMap::new(), Subject::Volume, reason::volume);
     draft.whole(Effect::Live, Subject::Trust, reason::trust(old, new));
     draft.whole(Effect::Restart(&[APID]), Subject::ApiAddresses, reason::api_addresses(old, new));
+    draft.whole(Effect::Live, Subject::Logging, reason::logging(old, new));
     draft.whole(Effect::Live, Subject::Labels, reason::labels(old, new));
     draft.whole(Effect::Live, Subject::InstallDisk, reason::install_disk(old, new));
     draft.0

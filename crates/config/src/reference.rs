@@ -60,8 +60,10 @@ fn rows(page: &mut String, prefix: &str, fields: &[Field]) {
         let secret = if field.secret { " Secret." } else { "" };
         let (holds, default, doc) = (holds(&field.kind), default(field), field.doc);
         line(page, format_args!("| `{path}` | {holds} | {default} | {doc}{secret} |"));
-        if let Type::Object(fields) = &field.kind {
-            rows(page, &format!("{path}."), fields);
+        match &field.kind {
+            Type::Object(fields) => rows(page, &format!("{path}."), fields),
+            Type::List { item: Type::Object(fields), .. } => rows(page, &format!("{path}[]."), fields),
+            _ => {}
         }
     }
 }

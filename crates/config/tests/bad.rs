@@ -111,6 +111,14 @@ const CASES: &[Case] = &[
     case("disk:\n  bus: ata\n  minSize: 500GB", "disk: {bus: nvme, model: \"ACME*\", serial: \"0012345\", minSize: 65536MiB, maxSize: 2TB}", "65536MiB", "Volume/recordings.disk", "the same disk as Machine.installDisk in document 1, line 9"),
     case("zramPercent: 75", "zramPercent: 900", "900", "Swap.zramPercent", "from 1 to 200"),
     case("zramPercent: 75", "zramPercent: 75\n---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "---\napiVersion: cairn.dev/v1alpha1\nkind: Swap", "Swap", "only one document of kind Swap; the other is document 12, line 92"),
+    // Logging.
+    case("tcp://logs.example.com:5514", "https://logs.example.com", "https:", "Logging.destinations[0].url", "begins with udp:// or tcp://"),
+    case("tcp://logs.example.com:5514", "tcp://logs.example.com", "tcp:", "Logging.destinations[0].url", "a host and a port"),
+    case("tcp://logs.example.com:5514", "udp://[2001:db8:0::9]:514", "{url", "Logging.destinations[1].url", "is the log server of [0]"),
+    case("  - url: tcp://logs.example.com:5514", "  - uri: tcp://logs.example.com:5514", "uri", "Logging.destinations[0].uri", "did you mean url?"),
+    case("  - url: tcp://logs.example.com:5514\n  - {url: \"udp://[2001:db8::9]:514\"}", "  []", "[]", "Logging.destinations", "must hold 1 to 4 items"),
+    case("fields: {site: harbour}", "fields: {message: x}", "message", "Logging.fields.message", "the node fills in itself"),
+    case("fields: {site: harbour}", "fields: {1st: x}", "1st", "Logging.fields.1st", "must be the name of a field"),
 ];
 
 /// The lines, from 1, of the first occurrence of `part` in the document that begins before `change`.

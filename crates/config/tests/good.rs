@@ -37,6 +37,10 @@ fn every_field_reaches_the_controllers() {
     assert_eq!(config.sysctls["net.core.somaxconn"], "4096");
     assert_eq!(config.volumes[0].name, "recordings");
     assert_eq!(config.swap.unwrap().zram_percent, 75);
+    let logging = config.logging.unwrap();
+    let urls: Vec<String> = logging.destinations.iter().map(ToString::to_string).collect();
+    assert_eq!(urls, ["tcp://logs.example.com:5514", "udp://[2001:db8::9]:514"]);
+    assert_eq!(logging.fields["site"], "harbour");
 }
 
 #[test]
@@ -56,7 +60,8 @@ fn documents_are_written_as_they_were_read() {
             "TrustedCertificates",
             "Sysctl",
             "Volume/recordings",
-            "Swap"
+            "Swap",
+            "Logging"
         ]
     );
     assert_eq!(documents.to_yaml().unwrap(), GOOD);

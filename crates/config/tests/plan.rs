@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use config::{
-    Credentials, DiskSelector, Interface, NodeConfig, Registry, Resolver, StaticPod, Subnet, Swap, Volume,
-    parse,
+    Credentials, DiskSelector, Interface, LogDestination, Logging, NodeConfig, Registry, Resolver, StaticPod,
+    Subnet, Swap, Transport, Volume, parse,
     plan::{Condition, Effect, Plan, Subject, plan},
 };
 use proptest::prelude::*;
@@ -57,7 +57,21 @@ fn reasons_say_what_changes() {
             "live volume recordings: Volume/recordings.disk changes from bus ata, at least 500000000000 bytes to bus usb, at least 500000000000 bytes\n",
         ),
         ("zramPercent: 75", "zramPercent: 50", "live swap: Swap.zramPercent changes from 75 to 50\n"),
-        ("site: harbour", "site: mill", "live labels: Machine.labels.site changes from harbour to mill\n"),
+        (
+            "tcp://logs.example.com:5514",
+            "tcp://logs.example.com:5515",
+            "live logging: Logging.destinations changes from [tcp://logs.example.com:5514, udp://[2001:db8::9]:514] to [tcp://logs.example.com:5515, udp://[2001:db8::9]:514]\n",
+        ),
+        (
+            "fields: {site: harbour}",
+            "fields: {site: mill}",
+            "live logging: Logging.fields.site changes from harbour to mill\n",
+        ),
+        (
+            "\n  site: harbour",
+            "\n  site: mill",
+            "live labels: Machine.labels.site changes from harbour to mill\n",
+        ),
         (
             "---\napiVersion: cairn.dev/v1alpha1\nkind: Volume\nname: recordings\ndisk:\n  bus: ata\n  minSize: 500GB\n",
             "",
@@ -179,6 +193,17 @@ fn selector() -> impl Strategy<Value = DiskSelector> {
     })
 }
 
+fn logging() -> impl Strategy<Value = Option<Logging>> {
+    let destinations = prop::collection::vec((1_u16..4).prop_map(destination), 0..3);
+    prop::option::of(
+        (destinations, words()).prop_map(|(destinations, fields)| Logging { destinations, fields }),
+    )
+}
+
+fn destination(port: u16) -> LogDestination {
+    LogDestination { transport: Transport::Tcp, host: "a.example".into(), port }
+}
+
 fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
     prop::collection::btree_map("[a-c]", "[xy]", 0..3)
 }
@@ -191,8 +216,8 @@ fn node() -> impl Strategy<Value = NodeConfig> {
     let addresses = prop::collection::btree_set((0_u8..3).prop_map(|last| [192, 0, 2, last].into()), 0..3);
     let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list(), addresses);
     let second = (interfaces(), prop::option::of(list()), words(), pods(), registries());
-    let third =
-        (list(), words(), prop::collection::btree_map("[ab]", selector(), 0..3), prop::option::of(1_u32..3));
+    let volumes = prop::collection::btree_map("[ab]", selector(), 0..3);
+    let third = (list(), words(), volumes, prop::option::of(1_u32..3), logging());
     (first, second, third).prop_map(|(first, second, third)| {
         let kubelet = second.2.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         let resolver = second.1.map(|search| Resolver { servers: vec![[192, 0, 2, 53].into()], search });
@@ -212,6 +237,7 @@ fn node() -> impl Strategy<Value = NodeConfig> {
             sysctls: third.1,
             volumes: third.2.into_iter().map(|(name, disk)| Volume { name, disk }).collect(),
             swap: third.3.map(|zram_percent| Swap { zram_percent }),
+            logging: third.4,
         }
     })
 }
@@ -248,6 +274,7 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
         }
         Subject::Volume(name) => replace(&mut node.volumes, &new.volumes, |volume| volume.name == *name),
         Subject::Swap => node.swap = new.swap,
+        Subject::Logging => node.logging = new.logging.clone(),
         Subject::InstallDisk => node.install_disk = new.install_disk.clone(),
     }
     node.interfaces.sort_by(|one, other| one.name.cmp(&other.name));

@@ -23,10 +23,10 @@ pub fn steps(plan: &Plan, new: &NodeConfig) -> Steps {
 }
 
 /// The conditions of the node that stand for it. That the API lets its clients in, their confirmation shows; that a
-/// registry answers, a probe.
+/// registry or a log server answers, a probe.
 fn names(condition: &Condition) -> &'static [&'static str] {
     let names: &[&str] = match condition {
-        Condition::Api | Condition::Registry(_) => &[],
+        Condition::Api | Condition::Registry(_) | Condition::Logging => &[],
         Condition::Link(_) => &["network"],
         Condition::Resolver => &["resolver"],
         Condition::Containerd => &["containerd"],

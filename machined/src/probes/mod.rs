@@ -3,6 +3,7 @@
 //!
 //! `target.rs` says what a change introduces (pure); the others ask, and return only when they are answered.
 
+mod log_server;
 mod mirror;
 mod name_server;
 mod target;
@@ -45,6 +46,7 @@ async fn answers(target: &Target) {
             first(servers.iter().map(|server| name_server::answers(*server))).await
         }
         Target::Mirrors { mirrors, .. } => first(mirrors.iter().map(mirror::answers)).await,
+        Target::LogServer(server) => log_server::answers(server).await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use config::{Interface, NodeConfig, Registry, Resolver};
+use config::{Interface, LogDestination, NodeConfig, Registry, Resolver, Transport};
 
 /// Something outside of the node. Shows itself as the complaint that it does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Target {
         /// Where they are.
         mirrors: Vec<Mirror>,
     },
+    /// A log server that takes connections. One that takes datagrams says nothing.
+    LogServer(LogDestination),
 }
 
 /// Where a mirror is.
@@ -47,7 +49,7 @@ pub struct Mirror {
 pub fn introduced(old: &NodeConfig, new: &NodeConfig) -> Vec<Target> {
     let gateways = new.interfaces.iter().filter_map(|interface| gateway(old, interface));
     let mirrors = new.registries.iter().filter_map(|registry| mirrors(old, registry));
-    gateways.chain(name_servers(old, new)).chain(mirrors).collect()
+    gateways.chain(name_servers(old, new)).chain(mirrors).chain(log_servers(old, new)).collect()
 }
 
 fn gateway(old: &NodeConfig, interface: &Interface) -> Option<Target> {
@@ -77,6 +79,14 @@ fn mirrors(old: &NodeConfig, registry: &Registry) -> Option<Target> {
     let mirrors = registry.mirrors.iter().filter(|mirror| !known.contains(mirror));
     let mirrors: Vec<Mirror> = mirrors.filter_map(|url| Mirror::parse(url)).collect();
     (!mirrors.is_empty()).then(|| Target::Mirrors { registry: registry.host.clone(), mirrors })
+}
+
+fn log_servers<'a>(old: &'a NodeConfig, new: &'a NodeConfig) -> impl Iterator<Item = Target> + 'a {
+    let all = |config: &'a NodeConfig| config.logging.iter().flat_map(|logging| &logging.destinations);
+    all(new)
+        .filter(|server| server.transport == Transport::Tcp)
+        .filter(move |server| all(old).all(|known| known != *server))
+        .map(|server| Target::LogServer(server.clone()))
 }
 
 impl Mirror {
@@ -127,6 +137,7 @@ impl fmt::Display for Target {
                 let mirrors: Vec<String> = mirrors.iter().map(Mirror::authority).collect();
                 silent(f, "mirror", &mirrors, &format!(" of {registry}"))
             }
+            Self::LogServer(server) => write!(f, "log server {server} does not answer"),
         }
     }
 }

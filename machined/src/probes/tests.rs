@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use config::{Interface, Registry, Resolver, Subnet};
+use config::{Interface, LogDestination, Logging, Registry, Resolver, Subnet, Transport};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, UdpSocket},
@@ -67,9 +67,33 @@ fn only_what_is_new_is_asked() {
     assert_eq!(complaints(&old, &new), expected, "and no token is told");
     let source = introduced(&old, &new).into_iter().find_map(|target| match target {
         Target::Gateway { source, .. } => Some(source),
-        Target::NameServers(_) | Target::Mirrors { .. } => None,
+        Target::NameServers(_) | Target::Mirrors { .. } | Target::LogServer(_) => None,
     });
     assert_eq!(source, Some([10, 0, 2, 15].into()), "the address beside it");
+}
+
+fn logging(urls: &[(Transport, &str)]) -> NodeConfig {
+    let destination = |(transport, host): &(Transport, &str)| LogDestination {
+        transport: *transport,
+        host: (*host).to_owned(),
+        port: 514,
+    };
+    let destinations = urls.iter().map(destination).collect();
+    NodeConfig {
+        logging: Some(Logging { destinations, fields: [("site".into(), urls.len().to_string())].into() }),
+        ..NodeConfig::default()
+    }
+}
+
+#[test]
+fn new_log_servers_are_asked_each_unless_they_cannot_answer() {
+    use Transport::{Tcp, Udp};
+    let old = logging(&[(Tcp, "a.example"), (Udp, "c.example")]);
+    let new = logging(&[(Tcp, "b.example"), (Tcp, "a.example"), (Udp, "d.example"), (Tcp, "c.example")]);
+    let expected =
+        ["log server tcp://b.example:514 does not answer", "log server tcp://c.example:514 does not answer"];
+    assert_eq!(complaints(&old, &new), expected);
+    assert_eq!(complaints(&new, &old), [""; 0], "fields alone, and servers that go, ask nobody");
 }
 
 #[test]

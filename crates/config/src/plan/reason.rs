@@ -135,6 +135,20 @@ pub(super) fn swap(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
     changed("Swap.zramPercent", percent(old).as_ref(), percent(new).as_ref())
 }
 
+pub(super) fn logging(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = match (&old.logging, &new.logging) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("Logging is added".into()),
+        (Some(_), None) => return Some("Logging is removed".into()),
+        (Some(old), Some(new)) => (old, new),
+    };
+    let (was, is) = (list(&old.destinations), list(&new.destinations));
+    joined([
+        changed("Logging.destinations", was.as_ref(), is.as_ref()),
+        maps("Logging.fields", &old.fields, &new.fields),
+    ])
+}
+
 /// Both of a pair, or what is to be said of one alone.
 fn both<'a, T, N: Display>(
     kind: &str,
