@@ -54,6 +54,11 @@ impl Machine {
                 self.draw_console();
                 Ok(())
             }
+            Request::Panel(lines) => {
+                self.console.show(&lines);
+                self.draw_console();
+                Ok(())
+            }
             // Answered by [`Self::serve`].
             Request::List | Request::Watch => Ok(()),
         }

@@ -45,6 +45,9 @@ pub enum Request {
     Watch,
     /// One line for the console, e.g. address and fingerprint. Control characters are replaced.
     Console(String),
+    /// Lines that stay on the console, in place of the services, until others come; none ends it. They are written to
+    /// no log. Control characters are replaced.
+    Panel(Vec<String>),
 }
 
 /// How the machine stops.
