@@ -2,12 +2,12 @@
 //!
 //! `CAIRN_FUZZ_SECONDS` sets how long (2 by default), `CAIRN_FUZZ_SEED` repeats a run.
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+mod support;
+
+use std::time::Instant;
 
 use config::{Documents, effective, parse, read_unchecked, redact};
+use support::Random;
 
 const GOOD: &str = include_str!("good.yaml");
 /// Mutations that every run makes, however short.
@@ -70,34 +70,17 @@ const WORDS: &[&str] = &[
     "{a: {b: {c: {d: ",
 ];
 
-/// SplitMix64: the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// A place in a text, between characters.
+fn place(random: &mut Random, text: &str) -> usize {
+    let mut at = random.below(text.len() + 1);
+    while !text.is_char_boundary(at) {
+        at -= 1;
     }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-
-    /// A place in a text, between characters.
-    fn place(&mut self, text: &str) -> usize {
-        let mut at = self.below(text.len() + 1);
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    }
+    at
 }
 
 fn mutate(random: &mut Random, text: &mut String) {
-    let (a, b) = (random.place(text), random.place(text));
+    let (a, b) = (place(random, text), place(random, text));
     let (start, end) = (a.min(b), a.max(b));
     match random.below(8) {
         0 => text.insert_str(a, WORDS[random.below(WORDS.len())]),
@@ -106,7 +89,8 @@ fn mutate(random: &mut Random, text: &mut String) {
         2 => text.replace_range(start..short(text, start, end), WORDS[random.below(WORDS.len())]),
         3 => {
             let piece = text[start..short(text, start, end)].to_owned();
-            text.insert_str(random.place(text), &piece);
+            let at = place(random, text);
+            text.insert_str(at, &piece);
         }
         4 => swap_lines(random, text),
         5 => {
@@ -176,9 +160,8 @@ fn remade(documents: &Documents) -> Documents {
 
 #[test]
 fn damaged_configurations_are_refused_with_a_place_or_read() {
-    let seconds = env::var("CAIRN_FUZZ_SECONDS").ok().map_or(2, |text| text.parse().unwrap());
-    let first = env::var("CAIRN_FUZZ_SEED").ok().map_or(0x5eed, |text| text.parse::<u64>().unwrap());
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let first = support::seed();
+    let end = Instant::now() + support::duration();
     let (mut count, mut read) = (0, 0);
     while count < LEAST || Instant::now() < end {
         let seed = first.wrapping_add(count);

@@ -2,16 +2,16 @@
 //!
 //! `CAIRN_FUZZ_SECONDS` is how long each target runs, `CAIRN_FUZZ_SEED` repeats a run.
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+mod support;
+
+use std::time::Instant;
 
 use config::{
     Documents,
     merge::{MergeError, json_patch, strategic},
     parse,
 };
+use support::Random;
 
 const GOOD: &str = include_str!("good.yaml");
 const STRATEGIC: &str = "apiVersion: cairn.dev/v1alpha1\nkind: Machine\nlabels: {site: null, rack: '9'}\n---\n\
@@ -48,56 +48,34 @@ const PIECES: [&str; 20] = [
     "\t",
 ];
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+fn mutate(random: &mut Random, text: &str, donor: &str) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    for _ in 0..=random.below(4) {
+        let at = random.below(chars.len() + 1);
+        let to = (at + random.below(12)).min(chars.len());
+        let piece: Vec<char> = match random.below(4) {
+            0 => Vec::new(),
+            1 => PIECES[random.below(PIECES.len())].chars().collect(),
+            2 => chars[at..to].repeat(2),
+            _ => {
+                let lines: Vec<&str> = donor.lines().collect();
+                format!("{}\n", lines[random.below(lines.len())]).chars().collect()
+            }
+        };
+        chars.splice(at..to, piece);
     }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap()
-    }
-
-    fn mutate(&mut self, text: &str, donor: &str) -> String {
-        let mut chars: Vec<char> = text.chars().collect();
-        for _ in 0..=self.below(4) {
-            let at = self.below(chars.len() + 1);
-            let to = (at + self.below(12)).min(chars.len());
-            let piece: Vec<char> = match self.below(4) {
-                0 => Vec::new(),
-                1 => PIECES[self.below(PIECES.len())].chars().collect(),
-                2 => chars[at..to].repeat(2),
-                _ => {
-                    let lines: Vec<&str> = donor.lines().collect();
-                    format!("{}\n", lines[self.below(lines.len())]).chars().collect()
-                }
-            };
-            chars.splice(at..to, piece);
-        }
-        chars.into_iter().collect()
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name)
-        .ok()
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    chars.into_iter().collect()
 }
 
 /// Runs a target on mutated patches; it says whether a patch was taken.
 fn fuzz(seeds: &[&str], target: impl Fn(&str) -> bool) {
-    let seed = number("CAIRN_FUZZ_SEED", 1);
-    let end = Instant::now() + Duration::from_secs(number("CAIRN_FUZZ_SECONDS", 2));
+    let seed = support::seed();
+    let end = Instant::now() + support::duration();
     let mut random = Random(seed);
     let (mut cases, mut taken) = (0_u64, 0_u64);
     while Instant::now() < end || cases < 50 {
         let patch = seeds[random.below(seeds.len())];
-        let patch = random.mutate(patch, GOOD);
+        let patch = mutate(&mut random, patch, GOOD);
         let case = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&patch)));
         taken += u64::from(case.unwrap_or_else(|_| panic!("seed {seed}, case {cases}: {patch:?}")));
         cases += 1;

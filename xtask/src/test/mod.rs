@@ -14,6 +14,9 @@ use crate::{
     sdk::Sdk,
 };
 
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: &str = "CAIRN_FUZZ_SECONDS";
+
 /// Which tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
@@ -30,6 +33,7 @@ pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
         command.args(["test", "--quiet", "--locked"]).args(arguments).args(filter).current_dir(repository);
+        command.env(FUZZ_SECONDS, "20");
         command
     };
     run(&mut cargo(&["--workspace", "--exclude", "testbed"]), "unit tests")?;
@@ -45,6 +49,10 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
         command.args([filter, "--", "--ignored"]).current_dir(repository);
         command
     };
+    let mut fuzz = Command::new("cargo");
+    fuzz.args(["test", "--locked", "--package", "config", "--test", "fuzz", "--test", "fuzz_merge"]);
+    fuzz.args(["--", "--nocapture"]).env(FUZZ_SECONDS, "3600").current_dir(repository);
+    run(&mut fuzz, "an hour of damaged configurations for each target")?;
     run(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
     run(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
     if nix::unistd::geteuid().is_root() {
