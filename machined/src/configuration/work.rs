@@ -22,8 +22,6 @@ use crate::{error_chain::error_chain, health::Status, probes};
 const GATE: Duration = Duration::from_secs(90);
 /// What a gate leaves of a trial's time, so that its own reason is the one that is kept.
 const GATE_MARGIN: Duration = Duration::from_secs(2);
-/// For the answer to a reset to leave the node: without pods it goes down at once.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 impl<S: Services, K: Keeper> Manager<S, K> {
     pub(super) async fn obey(&mut self, command: Command) {
@@ -41,7 +39,6 @@ impl<S: Services, K: Keeper> Manager<S, K> {
                 let is_noted = noted.is_ok();
                 drop(answer.send(noted));
                 if is_noted {
-                    tokio::time::sleep(FAREWELL).await;
                     self.reboot().await;
                 }
             }
