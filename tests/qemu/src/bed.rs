@@ -19,6 +19,8 @@ pub struct Bed {
     pub disk: PathBuf,
     /// The same image with `cairn.test_hooks=1` on the kernel command line.
     pub test_disk: PathBuf,
+    /// The release's disk and root image with an apid that was taken over; tests alone have them.
+    pub hostile: Option<Hostile>,
     /// Raw disk image of the installer medium.
     pub installer: PathBuf,
     /// Root image of the release: erofs with its hash tree.
@@ -43,6 +45,15 @@ pub struct Bed {
     pub seed: u64,
     /// Whether to run the long forms.
     pub long: bool,
+}
+
+/// A node whose apid was taken over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hostile {
+    /// Raw disk image.
+    pub disk: PathBuf,
+    /// Its root image: erofs with its hash tree.
+    pub root_image: PathBuf,
 }
 
 impl Bed {

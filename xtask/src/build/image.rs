@@ -55,6 +55,15 @@ pub struct Image {
     pub verify_reader: PathBuf,
 }
 
+/// A disk on which apid was taken over.
+#[derive(Clone, Debug)]
+pub struct Hostile {
+    /// Raw disk.
+    pub disk: PathBuf,
+    /// Root file system with its hash tree.
+    pub root: PathBuf,
+}
+
 /// Everything that goes into an image.
 pub struct Inputs<'a> {
     /// Source tree.
@@ -91,6 +100,21 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
     })
 }
 
+/// The release's image but for apid, for one test.
+pub fn hostile(inputs: &Inputs<'_>, apid: &Artifact) -> Result<Hostile> {
+    let containers = containers(inputs)?;
+    let key = root_key(inputs, &containers)?.text(&apid.key).text(&inputs.rust.selector.key);
+    let hint = "the image of a node whose apid was taken over; about 1 min";
+    let built = cache::artifact_in(inputs.store, "hostile-image", key, hint, |into| {
+        let parts = Parts { apid: apid.path.join("hostile-apid"), ..parts(inputs, &containers.path)? };
+        let facts = seal_root(inputs, &parts, into)?;
+        let (root, uki) = (into.join("root.img"), into.join("a.efi"));
+        fs::write(&uki, assemble_uki(inputs, &uki::command_line(&facts, &layout::ROOT_A, &[])?)?)?;
+        assemble_disk(inputs, &root, &uki, &into.join("hostile.img"))
+    })?;
+    Ok(Hostile { disk: built.path.join("hostile.img"), root: built.path.join("root.img") })
+}
+
 fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
     let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
     cache::artifact_in(inputs.store, "container-images", key, "pause, hello and probe", |into| {
@@ -108,31 +132,34 @@ fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
 }
 
 fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
-    let mut key = key(inputs, "root")?
+    let key = root_key(inputs, containers)?;
+    cache::artifact_in(inputs.store, "root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
+        let facts = seal_root(inputs, &parts(inputs, &containers.path)?, into)?;
+        Ok(fs::write(into.join("root.json"), serde_json::to_vec_pretty(&facts)?)?)
+    })
+}
+
+fn root_key(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Key> {
+    let key = key(inputs, "root")?
         .text(&containers.key)
         .text(&inputs.sdk.key)
         .text(&inputs.kernel.key)
         .text(&inputs.rust.statics.key)
         .text(&inputs.rust.daemons.key);
-    for component in &inputs.go.keys {
-        key = key.text(component);
-    }
-    cache::artifact_in(inputs.store, "root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
-        seal_root(inputs, containers, into)
-    })
+    Ok(inputs.go.keys.iter().fold(key, |key, component| key.text(component)))
 }
 
-fn seal_root(inputs: &Inputs<'_>, containers: &Artifact, into: &Path) -> Result<()> {
+fn seal_root(inputs: &Inputs<'_>, parts: &Parts, into: &Path) -> Result<RootImage> {
     let tree = into.join("tree");
-    image::root::plan(&parts(inputs, &containers.path)?)?.write(&tree)?;
+    image::root::plan(parts)?.write(&tree)?;
     let forbidden = image::forbidden::forbidden(&tree)?;
     if !forbidden.is_empty() {
         bail!("the root must hold no shell, interpreter, package manager or SSH, but has {forbidden:?}");
     }
     let programs = Programs::new(&inputs.sdk.root);
     let facts = erofs::seal(&programs, &tree, &into.join("root.img"))?;
-    fs::write(into.join("root.json"), serde_json::to_vec_pretty(&facts)?)?;
-    cache::remove(&tree)
+    cache::remove(&tree)?;
+    Ok(facts)
 }
 
 /// What a root is planned from.

@@ -61,6 +61,16 @@ pub fn image_in(repository: &Path, sdk: &Sdk, kernel: &kernel::Kernel, store: &P
     image::provide(&image::Inputs { repository, sdk, kernel, go: &go, rust: &rust, store })
 }
 
+/// Assembles the image of a node whose apid was taken over, for one test.
+pub fn hostile(repository: &Path, built: &Built) -> Result<image::Hostile> {
+    let Built { sdk, kernel, .. } = built;
+    let go = go::provide(repository, sdk)?;
+    let rust = rust::provide(repository, sdk)?;
+    let store = cache::scratch("artifacts")?;
+    let inputs = image::Inputs { repository, sdk, kernel, go: &go, rust: &rust, store: &store };
+    image::hostile(&inputs, &rust::hostile(repository, sdk)?)
+}
+
 /// Builds osctl with the host's cargo.
 pub fn osctl(repository: &Path) -> Result<PathBuf> {
     let step = Step::start("osctl", "with your cargo");

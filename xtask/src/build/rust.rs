@@ -29,6 +29,8 @@ struct Group {
     sources: &'static [&'static str],
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    /// The group whose build folder it shares.
+    target_of: &'static str,
 }
 
 const SELECTOR: Group = Group {
@@ -40,6 +42,7 @@ const SELECTOR: Group = Group {
     sources: &["Cargo.toml", "Cargo.lock", "boot", "crates/bootstate", "crates/layout"],
     arguments: &["-Zbuild-std=core,compiler_builtins,alloc", "-Zbuild-std-features=compiler-builtins-mem"],
     environment: &[("RUSTC_BOOTSTRAP", "1"), ("CARGO_TARGET_X86_64_UNKNOWN_UEFI_LINKER", "lld-link")],
+    target_of: "selector",
 };
 /// Linked statically: PID 1 locks its memory and must not depend on libraries of the root; containers have none.
 const STATIC: Group = Group {
@@ -54,6 +57,7 @@ const STATIC: Group = Group {
         "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
         "-Ctarget-feature=+crt-static -Crelocation-model=static",
     )],
+    target_of: "static-programs",
 };
 /// Linked statically: each is alone in its root.
 const GUESTS: Group = Group {
@@ -65,6 +69,7 @@ const GUESTS: Group = Group {
     sources: &["Cargo.toml", "Cargo.lock", "tests/qemu/guests"],
     arguments: &[],
     environment: STATIC.environment,
+    target_of: "guests",
 };
 const DAEMONS: Group = Group {
     name: "daemons",
@@ -76,6 +81,19 @@ const DAEMONS: Group = Group {
     arguments: &[],
     // The kernel's generator is waited for and enough; timing the processor costs each start a long moment.
     environment: &[("AWS_LC_SYS_NO_JITTER_ENTROPY", "1")],
+    target_of: "daemons",
+};
+/// Built as the daemons are, and with them, so that cargo finds all that they share as they left it.
+const HOSTILE: Group = Group {
+    name: "hostile",
+    hint: "a test's apid, about 1 min",
+    target: DAEMONS.target,
+    packages: &["machined", "apid", "hostile-apid"],
+    outputs: &["hostile-apid"],
+    sources: &["Cargo.toml", "Cargo.lock", "crates", "proto", "machined", "apid", "tests/qemu/hostile-apid"],
+    arguments: DAEMONS.arguments,
+    environment: DAEMONS.environment,
+    target_of: DAEMONS.name,
 };
 
 /// Folders with the built programs.
@@ -101,6 +119,11 @@ pub fn provide(repository: &Path, sdk: &Sdk) -> Result<RustPrograms> {
     })
 }
 
+/// Builds what stands in apid's place on the disk of one test.
+pub fn hostile(repository: &Path, sdk: &Sdk) -> Result<Artifact> {
+    build(repository, sdk, &HOSTILE)
+}
+
 fn build(repository: &Path, sdk: &Sdk, group: &Group) -> Result<Artifact> {
     let mut key = Key::new(group.name, 1).text(&sdk.key).text(&group.arguments.join(" "));
     for source in group.sources {
@@ -120,7 +143,7 @@ fn compile(repository: &Path, sdk: &Sdk, group: &Group, into: &Path) -> Result<(
     fetch(repository, sdk)?;
     let log = cache::scratch("logs")?.join(format!("{}.log", group.name));
     cache::remove(&log)?;
-    let target = cache::scratch(&format!("rust/target-{}", group.name))?;
+    let target = cache::scratch(&format!("rust/target-{}", group.target_of))?;
     let mut command = sdk
         .command("cargo")
         .bind(&sources, "/cairn/source")

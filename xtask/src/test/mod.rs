@@ -5,10 +5,10 @@ mod parallel;
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use testbed::bed::{Bed, VARIABLE};
+use testbed::bed::{Bed, Hostile, VARIABLE};
 
 use crate::{
-    build::{self, Built, go},
+    build::{self, Built, go, image},
     cache, host,
     report::{Step, say, seconds},
     sdk::Sdk,
@@ -74,7 +74,9 @@ pub fn qemu(
 ) -> Result<()> {
     say("QEMU tests");
     let started = Instant::now();
-    let bed = bed(repository, built, "test", long)?;
+    let image::Hostile { disk, root } = build::hostile(repository, built)?;
+    let hostile = Some(Hostile { disk, root_image: root });
+    let bed = Bed { hostile, ..bed(repository, built, "test", long)? };
     let work = &bed.work;
     let path = work.join("bed.json");
     fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
@@ -97,6 +99,7 @@ pub fn bed(repository: &Path, built: &Built, purpose: &str, long: bool) -> Resul
         sdk: built.sdk.root.clone(),
         disk: built.image.disk.clone(),
         test_disk: built.image.test_disk.clone(),
+        hostile: None,
         installer: built.image.installer.clone(),
         root_image: built.image.root.clone(),
         uki: built.image.uki.clone(),
