@@ -3,53 +3,71 @@
 use std::{error::Error, net::IpAddr};
 
 use control::Request;
-use layout::API_PORT;
 use tokio::{
     sync::watch,
     time::{Duration, sleep},
 };
 use zeroize::Zeroizing;
 
-use super::{Desk, Door};
+use super::{
+    Desk, Door,
+    panel::{Admission, Sight},
+};
 use crate::{control_client::Control, controllers, health::Health};
 
 /// Says it for ever.
 pub async fn run(desk: &Desk, address: &watch::Sender<Option<IpAddr>>, health: &Health, control: &Control) {
+    let expired = watch::Sender::new(());
     tokio::join!(
-        announce(desk, address.subscribe(), control),
+        announce(desk, address.subscribe(), expired.subscribe(), control),
         tell(desk.news(), control),
-        expire(desk, control),
+        expire(desk, &expired, control),
         controllers::say_troubles(health, control),
     );
 }
 
-/// The line by which the node is found, at each of its addresses.
-async fn announce(desk: &Desk, mut address: watch::Receiver<Option<IpAddr>>, control: &Control) {
+/// Nothing of maintenance is on the screen any more.
+pub async fn clear(control: &Control) {
+    request(control, Request::Panel(Vec::new())).await;
+}
+
+/// What an admin must know, at each of the node's addresses and for as long as it is true.
+async fn announce(
+    desk: &Desk,
+    mut address: watch::Receiver<Option<IpAddr>>,
+    mut expired: watch::Receiver<()>,
+    control: &Control,
+) {
+    let (mut news, mut shown) = (desk.news(), None);
     loop {
+        news.mark_unchanged();
         let now = *address.borrow_and_update();
-        if let Some(now) = now {
-            say(control, line(desk, now)).await;
+        let sight = now.map(|address| sight(desk, address));
+        if let Some(sight) = sight.filter(|sight| shown.as_ref() != Some(sight)) {
+            say(control, sight.line()).await;
+            request(control, Request::Panel(sight.panel())).await;
+            shown = Some(sight);
         }
-        if address.changed().await.is_err() {
+        let is_alive = tokio::select! {
+            changed = address.changed() => changed.is_ok(),
+            changed = news.changed() => changed.is_ok(),
+            changed = expired.changed() => changed.is_ok(),
+        };
+        if !is_alive {
             return;
         }
     }
 }
 
-fn line(desk: &Desk, address: IpAddr) -> Zeroizing<String> {
-    let host = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
+fn sight(desk: &Desk, address: IpAddr) -> Sight {
+    let admission = match desk.door() {
+        Door::Code(pairing) => match pairing.left(desk.now_ms()) {
+            (0, _) | (_, 0) => Admission::Spent,
+            _ => Admission::Code(pairing.code().clone()),
+        },
+        Door::Clients(_) => Admission::Clients,
     };
-    let proof = match desk.door() {
-        Door::Code(pairing) if pairing.left(desk.now_ms()).1 > 0 => {
-            format!("code {}", pairing.code().to_text().as_str())
-        }
-        Door::Code(_) => "code-expired".to_owned(),
-        Door::Clients(_) => "client-certificate".to_owned(),
-    };
-    let fingerprint = desk.fingerprint();
-    Zeroizing::new(format!("maintenance https://{host}:{API_PORT} fingerprint {fingerprint} {proof}"))
+    Sight { address, fingerprint: desk.fingerprint(), admission }
 }
 
 async fn tell(mut news: watch::Receiver<String>, control: &Control) {
@@ -59,16 +77,21 @@ async fn tell(mut news: watch::Receiver<String>, control: &Control) {
     }
 }
 
-async fn expire(desk: &Desk, control: &Control) {
+async fn expire(desk: &Desk, expired: &watch::Sender<()>, control: &Control) {
     if desk.door().medium().is_some() {
         return;
     }
     sleep(Duration::from_millis(pairing::VALID_MS.saturating_sub(desk.now_ms()))).await;
     say(control, Zeroizing::new(format!("maintenance: {}", pairing::Exhausted::Expired))).await;
+    expired.send_replace(());
 }
 
 async fn say(control: &Control, line: Zeroizing<String>) {
-    if let Err(error) = control.request(Request::Console(line.to_string())).await {
-        tracing::warn!(error = &error as &dyn Error, "the console line is not shown");
+    request(control, Request::Console(line.to_string())).await;
+}
+
+async fn request(control: &Control, request: Request) {
+    if let Err(error) = control.request(request).await {
+        tracing::warn!(error = &error as &dyn Error, "the console does not show what it should");
     }
 }

@@ -1,12 +1,13 @@
 //! A node without configuration: it can be found and asked how it is, and takes its first configuration from whoever
 //! knows the code on its console, or from a client of the CA that its medium carries.
 //!
-//! `door.rs` judges who that is, `desk.rs` takes the configuration, `console.rs` says what an admin must know; the
-//! service is in `api/maintenance.rs`. Start reading at [`run`].
+//! `door.rs` judges who that is, `desk.rs` takes the configuration, `console.rs` says what an admin must know,
+//! `panel.rs` draws it; the service is in `api/maintenance.rs`. Start reading at [`run`].
 
 mod console;
 mod desk;
 mod door;
+mod panel;
 
 use std::{
     path::{Path, PathBuf},
@@ -111,12 +112,14 @@ pub async fn run(release: &Release, control: &Control) -> Result<(), Maintenance
     let network = network::run_unconfigured(node, resources.clone(), health.clone(), address.clone());
     let until = until_configured(Arc::clone(&desk), disk);
     let service = api::Maintenance { desk: Arc::clone(&desk), resources, version: release.version.clone() };
-    tokio::select! {
+    let ended = tokio::select! {
         served = api::serve_maintenance(listener, service, until) => served.map_err(MaintenanceError::Api),
         () = network => Ok(()),
         () = console::run(&desk, &address, &health, control) => Ok(()),
         () = discovery::run(address.subscribe(), || found.clone()) => Ok(()),
-    }
+    };
+    console::clear(control).await;
+    ended
 }
 
 impl Ground {
