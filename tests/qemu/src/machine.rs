@@ -70,6 +70,8 @@ pub struct Hardware {
     pub attachment: Attachment,
     /// Where all writes to the disk are recorded, for `replay`.
     pub write_log: Option<PathBuf>,
+    /// What its clock says when it starts, such as "1970-01-01T00:00:00" (UTC); the host's time without.
+    pub clock: Option<String>,
 }
 
 impl Default for Hardware {
@@ -85,6 +87,7 @@ impl Default for Hardware {
             sector_bytes: 512,
             attachment: Attachment::Virtio,
             write_log: None,
+            clock: None,
         }
     }
 }
@@ -376,6 +379,9 @@ fn command(
     command.args(["-watchdog-action", "reset"]);
     if let Some(hooks) = &hardware.test_hooks {
         command.args(["-fw_cfg", &format!("name=opt/cairn.test,string={}", hooks.replace(',', ",,"))]);
+    }
+    if let Some(time) = &hardware.clock {
+        command.args(["-rtc", &format!("base={time}")]);
     }
     command.args(&hardware.extra);
     command
