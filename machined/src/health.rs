@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 16] = [
+pub const CONDITIONS: [&str; 17] = [
     "configuration",
     "containerd",
     "disks",
     "images",
     "integrity",
     "kubelet",
+    "logging",
     "network",
     "pods",
     "resolver",

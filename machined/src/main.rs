@@ -29,6 +29,7 @@ mod probes;
 mod recovery;
 mod release;
 mod settings;
+mod shipping;
 mod startup;
 mod storage;
 mod store;

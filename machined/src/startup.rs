@@ -30,7 +30,7 @@ use crate::{
     identity::Identity,
     kubernetes, maintenance, network, notify, recovery,
     release::Release,
-    settings,
+    settings, shipping,
     storage::{self, BootState, Mirror, StorageError, SystemDisk},
     store::Store,
     trust, volumes,
@@ -123,6 +123,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
             tokio::spawn(bring_up_data(Arc::clone(&context), disk, boot_state, data_done));
             tokio::spawn(kubernetes::run(Arc::clone(&context)));
             tokio::spawn(settings::run(Arc::clone(&context)));
+            tokio::spawn(shipping::run(Arc::clone(&context)));
             tokio::spawn(volumes::run(Arc::clone(&context)));
             tokio::spawn(recovery::keep_mirror(Arc::clone(&context), trust, mirror));
         }

@@ -22,6 +22,8 @@ use crate::{error_chain::error_chain, health::Status, probes};
 const GATE: Duration = Duration::from_secs(90);
 /// What a gate leaves of a trial's time, so that its own reason is the one that is kept.
 const GATE_MARGIN: Duration = Duration::from_secs(2);
+/// Conditions that say nothing of how a change goes: its own, and whether somebody else can be reached.
+const ASIDE: [&str; 2] = ["configuration", "logging"];
 
 impl<S: Services, K: Keeper> Manager<S, K> {
     pub(super) async fn obey(&mut self, command: Command) {
@@ -110,7 +112,7 @@ impl<S: Services, K: Keeper> Manager<S, K> {
         let former = self.blocking(move |store, _| running::load_best(store, &index, confirmed)).await;
         // Without the former one nobody knows what changed: then everything must be well.
         let names = former.map_or_else(
-            |_| crate::health::CONDITIONS.into_iter().filter(|name| *name != "configuration").collect(),
+            |_| crate::health::CONDITIONS.into_iter().filter(|name| !ASIDE.contains(name)).collect(),
             |former| steps(&plan(&former.config, &self.running.config), &self.running.config).conditions,
         );
         let (conditions, within) = (self.health.subscribe(), self.gate_time(&self.index));

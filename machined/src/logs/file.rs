@@ -38,7 +38,7 @@ pub async fn send(
     sender: &Sender<Vec<u8>>,
 ) -> Result<(), LogError> {
     let error = |source| LogError::read(path, source);
-    let changes = watch(path).map_err(error)?;
+    let changes = watch(path.parent().unwrap_or(Path::new("/"))).map_err(error)?;
     let mut file = File::open(path).map_err(error)?;
     let older = older(path);
     if !send_beginning(&mut file, &older, selection, &mut filter, sender).await.map_err(error)? {
@@ -55,8 +55,11 @@ pub async fn send(
             return Ok(());
         }
         if let Some(mut newer) = reopened(path, &file).map_err(error)? {
-            if !send_rest(&mut newer, &mut filter, sender).await.map_err(error)? {
-                return Ok(());
+            // Nothing is added to a file that has been renamed, but before that something may have been.
+            for file in [&mut file, &mut newer] {
+                if !send_rest(file, &mut filter, sender).await.map_err(error)? {
+                    return Ok(());
+                }
             }
             file = newer;
         }
@@ -139,7 +142,7 @@ fn seek_to_last_lines(file: &mut File, wanted: u64) -> io::Result<u64> {
 }
 
 /// The file that has taken the place of `file` at `path`, if one has.
-fn reopened(path: &Path, file: &File) -> io::Result<Option<File>> {
+pub(super) fn reopened(path: &Path, file: &File) -> io::Result<Option<File>> {
     match File::open(path) {
         Ok(newer) if newer.metadata()?.ino() != file.metadata()?.ino() => Ok(Some(newer)),
         Ok(_) => Ok(None),
@@ -149,20 +152,19 @@ fn reopened(path: &Path, file: &File) -> io::Result<Option<File>> {
     }
 }
 
-fn older(path: &Path) -> PathBuf {
+pub(super) fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     name.into()
 }
 
 /// Events that are read, and not looked at, at once.
-const EVENTS_BYTES: usize = 4096;
+pub(super) const EVENTS_BYTES: usize = 4096;
 
-/// Watches the folder: a watch on the file would not see its successor. The descriptor reads like a pipe, and any
+/// Watches a folder of logs: a watch on a file would not see its successor. The descriptor reads like a pipe, and any
 /// event means "look again".
-fn watch(path: &Path) -> io::Result<pipe::Receiver> {
+pub(super) fn watch(folder: &Path) -> io::Result<pipe::Receiver> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
     inotify.add_watch(
         folder,
         AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO,

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -12,7 +12,8 @@ use tokio::{net::unix::pipe, sync::mpsc::Sender};
 
 use super::{LogError, Selection};
 
-const DEVICE: &str = "/dev/kmsg";
+/// Where they are read.
+pub const DEVICE: &str = "/dev/kmsg";
 /// The kernel's own limit for one record (PRINTK_MESSAGE_MAX with its prefix).
 const RECORD_BYTES: usize = 8192;
 
@@ -69,12 +70,17 @@ pub struct Kmsg(pipe::Receiver);
 impl Kmsg {
     /// Begins at the oldest message kept.
     pub async fn open() -> io::Result<Self> {
-        let file =
-            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?;
-        let receiver = pipe::Receiver::from_file_unchecked(file)?;
+        let receiver = pipe::Receiver::from_file_unchecked(device()?)?;
         // Until the first readiness is known every read would say "nothing there". The ring is never empty.
         receiver.readable().await?;
         Ok(Self(receiver))
+    }
+
+    /// Begins with the next message that comes.
+    pub fn open_at_end() -> io::Result<Self> {
+        let mut file = device()?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self(pipe::Receiver::from_file_unchecked(file)?))
     }
 
     /// The next message that is there already.
@@ -105,6 +111,10 @@ impl Kmsg {
             self.0.readable().await?;
         }
     }
+}
+
+fn device() -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)
 }
 
 /// Parses `priority,sequence,timestamp,flags[,…];message[\n key=value …]`.

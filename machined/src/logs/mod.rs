@@ -6,6 +6,7 @@
 pub mod container;
 pub mod file;
 pub mod kernel;
+pub mod tail;
 
 /// Longest piece that is read and sent at once.
 pub const CHUNK_BYTES: usize = 32 * 1024;
