@@ -1,5 +1,6 @@
 //! Configuration of containerd, the kubelet and CNI, as text. Pure: what depends on the node is an argument.
 
+use config::POD_SUBNET;
 use layout::path;
 use serde_json::{Map, Value, json};
 
@@ -11,8 +12,6 @@ pub const KUBELET_PKI: &str = "/run/cairn/kubernetes/pki";
 pub const REGISTRIES: &str = "/run/cairn/containerd/certs.d";
 /// CAs that pulls trust: the image's own and the configuration's.
 pub const TRUSTED_CAS: &str = "/run/cairn/certificates.pem";
-/// Addresses of pods.
-pub const POD_CIDR: &str = "10.244.0.0/24";
 /// Where the kubelet says whether it is well.
 pub const KUBELET_HEALTH_PORT: u16 = 10248;
 
@@ -100,7 +99,7 @@ pub fn kubelet(settings: &Map<String, Value>) -> String {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "staticPodPath": path::MANIFESTS,
-        "podCIDR": POD_CIDR,
+        "podCIDR": POD_SUBNET.to_string(),
         "registerNode": false,
         "containerRuntimeEndpoint": format!("unix://{}", path::CONTAINERD),
         "resolvConf": format!("{}/resolv.conf", path::RUN_ETC),
@@ -202,7 +201,7 @@ pub fn cni() -> String {
                 "ipam": {
                     "type": "host-local",
                     "dataDir": POD_ADDRESSES,
-                    "ranges": [[{"subnet": POD_CIDR}]],
+                    "ranges": [[{"subnet": POD_SUBNET.to_string()}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },
@@ -260,7 +259,7 @@ mod tests {
         let config: Value = serde_json::from_str(&cni()).unwrap();
         let ipam = &config["plugins"][0]["ipam"];
         assert!(ipam["dataDir"].as_str().unwrap().starts_with("/run/"));
-        assert_eq!(ipam["ranges"][0][0]["subnet"], POD_CIDR);
+        assert_eq!(ipam["ranges"][0][0]["subnet"], POD_SUBNET.to_string());
         assert_eq!(config["plugins"][1]["capabilities"]["portMappings"], true);
     }
 }
