@@ -60,6 +60,8 @@ pub struct Hardware {
     pub forwarded_ports: Vec<u16>,
     /// What its link leads to.
     pub network: Network,
+    /// TCP port of [`network::HOST`] in the guest's network that leads to [`Files::host_socket`].
+    pub host_port: Option<u16>,
     /// Contents of fw_cfg `opt/cairn.test`, for images with test hooks.
     pub test_hooks: Option<String>,
     /// More drives: QEMU `-drive`/`-device` arguments.
@@ -82,6 +84,7 @@ impl Default for Hardware {
             watchdog: Watchdog::Tco,
             forwarded_ports: Vec::new(),
             network: Network::Served,
+            host_port: None,
             test_hooks: None,
             extra: Vec::new(),
             sector_bytes: 512,
@@ -132,6 +135,11 @@ impl Files {
     /// QMP socket of the tests.
     pub fn qmp(&self) -> PathBuf {
         self.folder.join("qmp.sock")
+    }
+
+    /// What the guest sends to the host's port: a test connects to this socket and reads. Before that it is lost.
+    pub fn host_socket(&self) -> PathBuf {
+        self.folder.join("host.sock")
     }
 
     /// Process id of QEMU.
@@ -187,7 +195,7 @@ pub fn start_with_ports(
     if !files.variables().exists() {
         fs::copy(programs.file("/usr/share/OVMF/OVMF_VARS_4M.fd"), files.variables())?;
     }
-    for stale in [files.qmp(), files.console_socket()] {
+    for stale in [files.qmp(), files.console_socket(), files.host_socket()] {
         fs::remove_file(stale).ok();
     }
     let console = Console::open(&files.console_log())?;
@@ -370,6 +378,13 @@ fn command(
     command.args(["-chardev", &console, "-serial", "chardev:console"]);
     command.args(["-qmp", &format!("unix:{},server=on,wait=off", path(files.qmp()))]);
     command.args(["-device", "virtio-rng-pci"]);
+    if hardware.host_port.is_some() {
+        let host = path(files.host_socket());
+        command.args([
+            "-chardev",
+            &format!("socket,id={},path={host},server=on,wait=off", network::HOST_CHARDEV),
+        ]);
+    }
     command.args(network::arguments(hardware, ports));
     match hardware.watchdog {
         Watchdog::Tco => command.args(["-global", "ICH9-LPC.noreboot=off"]),

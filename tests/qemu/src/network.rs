@@ -6,6 +6,11 @@ use serde_json::json;
 
 use crate::{machine::Hardware, qmp::Qmp};
 
+/// Address in the guest's network at which the host listens, where it does.
+pub const HOST: &str = "10.0.2.100";
+/// QEMU's name for what leads there.
+pub const HOST_CHARDEV: &str = "host";
+
 /// What the node's link leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -24,7 +29,9 @@ pub fn arguments(hardware: &Hardware, ports: &[u16]) -> Vec<String> {
         Network::Served => {
             let forwards: String = forwards(hardware, ports).map(|rule| format!(",hostfwd={rule}")).collect();
             // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
-            vec![format!("user,id=net,restrict=on{forwards}")]
+            let host =
+                hardware.host_port.map(|port| format!(",guestfwd=tcp:{HOST}:{port}-chardev:{HOST_CHARDEV}"));
+            vec![format!("user,id=net,restrict=on{forwards}{}", host.unwrap_or_default())]
         }
         // A hub takes frames only for as long as someone else is on it; who has no IPv4 answers no DHCP.
         Network::Silent => vec![

@@ -92,6 +92,12 @@ fn text() -> Vec<Mistake> {
         refused("no YAML", "kind: [Machine\n", &["line"]),
         refused("no certificate", "kind: Api\nclientCAs: [nonsense]\n", &["clientCAs"]),
         refused("a CA that fits nobody", &stranger(), &["lock"]),
+        refused("an API that is served nowhere", "kind: Api\naddresses: []\n", &["line", "addresses"]),
+        refused(
+            "no URL of a log server",
+            "kind: Logging\ndestinations: [{url: nonsense}]\n",
+            &["line", "tcp://"],
+        ),
     ]
 }
 
@@ -118,6 +124,16 @@ fn network() -> Vec<Mistake> {
             &["10.0.2.77"],
         ),
         refused("no name server", "kind: Resolver\nservers: [dns.example]\n", &["dns.example"]),
+        reverted(
+            "an API at an address at which the admin cannot reach the node",
+            "kind: Api\naddresses: [10.0.2.99]\n",
+            &["took generation"],
+        ),
+        reverted(
+            "a log server that does not answer",
+            "kind: Logging\ndestinations: [{url: 'tcp://10.0.2.80:5514'}]\n",
+            &["10.0.2.80"],
+        ),
         reverted("a silent name server", "kind: Resolver\nservers: [10.0.2.78]\n", &["10.0.2.78"]),
     ]
 }

@@ -4,13 +4,21 @@
 
 mod support;
 
-use std::{fs, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::net::UnixStream,
+    time::Instant,
+};
 
 use serde_json::Value;
 use support::{BOOT, SOON, bed, blueprint, up};
-use testbed::node::Node;
+use testbed::{network::HOST, node::Node};
 
 const HEADER: &str = "apiVersion: cairn.dev/v1alpha1\n";
+/// Where the test listens for lines of logs.
+const LOG_PORT: u16 = 5514;
 /// The kubelet starts with this only where it has given no container a processor yet.
 const PINNED: &str = "kind: Kubelet\nconfiguration: {cpuManagerPolicy: static, kubeReserved: {cpu: 250m}}\n";
 
@@ -19,11 +27,14 @@ fn a_change_is_made_tried_staged_and_taken_back() {
     let bed = bed();
     let mut blueprint = blueprint(&bed, "configured");
     blueprint.probe_image = None;
+    blueprint.hardware.host_port = Some(LOG_PORT);
     let mut node = up(&bed, &blueprint);
     a_dry_run_changes_nothing(&node);
     a_name_changes_and_stays(&node);
     a_pod_is_added_and_removed(&node);
     a_try_is_taken_back_when_nobody_confirms(&node);
+    lines_of_logs_reach_a_log_server(&node);
+    an_api_at_one_address_keeps_the_admin_in(&node);
     a_staged_change_waits_for_the_next_boot(&mut node);
     a_try_does_not_survive_a_power_cut(&mut node);
     what_is_signed_for_another_base_is_refused(&node);
@@ -89,6 +100,42 @@ fn a_try_is_taken_back_when_nobody_confirms(node: &Node) {
     let reverted = wait_for_generation(node, "everted");
     assert!(reverted.contains("confirm"), "no reason: {reverted}");
     assert_eq!(hostname(node), "renamed");
+}
+
+fn lines_of_logs_reach_a_log_server(node: &Node) {
+    let stream = UnixStream::connect(node.files().host_socket()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let logging = format!(
+        "kind: Logging\ndestinations: [{{url: 'tcp://{HOST}:{LOG_PORT}'}}]\nfields: {{site: harbour}}\n"
+    );
+    let out = node.osctl(&["patch", "config", "-f", &patch(node, &logging)]).unwrap();
+    assert!(out.contains("runs"), "{out}");
+    node.osctl(&["health", "--wait"]).unwrap();
+    let mut services = BTreeSet::new();
+    for line in BufReader::new(stream).lines() {
+        // apid writes a line for each call.
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!((&line["node"], &line["site"]), (&"renamed".into(), &"harbour".into()), "{line}");
+        assert!(line["timestamp"].is_string() && line["message"].is_string(), "{line}");
+        services.insert(line["service"].as_str().unwrap().to_owned());
+        if services.contains("apid") {
+            break;
+        }
+    }
+    assert!(services.contains("apid"), "lines of {services:?} only");
+    node.osctl(&["rollback", "config"]).unwrap();
+    assert!(!node.osctl(&["get", "config"]).unwrap().contains("Logging"));
+}
+
+/// Served from now on where DHCP brings the node, also after the boots below, which begin without an address.
+fn an_api_at_one_address_keeps_the_admin_in(node: &Node) {
+    let file = patch(node, "kind: Api\naddresses: [10.0.2.15]\n");
+    let planned = node.osctl(&["patch", "config", "-f", &file, "--dry-run"]).unwrap();
+    assert!(planned.contains("restart") && planned.contains("apid"), "{planned}");
+    let out = node.osctl(&["patch", "config", "-f", &file]).unwrap();
+    assert!(out.contains("runs"), "{out}");
+    assert!(node.osctl(&["get", "config"]).unwrap().contains("10.0.2.15"));
+    node.osctl(&["health", "--wait"]).unwrap();
 }
 
 fn a_staged_change_waits_for_the_next_boot(node: &mut Node) {
