@@ -131,7 +131,7 @@ mod tests {
         let rows: Vec<Vec<char>> = panel.iter().map(|line| line.chars().collect()).collect();
         let is_light = |x: usize, y: usize| {
             let cell = rows[y / 2].get(x).copied().unwrap_or(' ');
-            cell == '█' || cell == if y % 2 == 0 { '▀' } else { '▄' }
+            cell == '█' || cell == if y.is_multiple_of(2) { '▀' } else { '▄' }
         };
         let (width, height) = (41 * SCALE, rows.len() * 2 * SCALE);
         let is_dark = |x, y| !is_light(x / SCALE, y / SCALE);

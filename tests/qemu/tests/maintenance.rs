@@ -6,25 +6,18 @@ mod support;
 
 use std::fs;
 
-use support::{BOOT, bed, blueprint, folder, tools};
+use support::{
+    bed,
+    blank::{self, Announced, announced, apply, apply_file, path, scanned},
+};
 use testbed::node::Node;
-
-/// What the console of a node in maintenance says.
-struct Announced {
-    fingerprint: String,
-    code: String,
-}
 
 #[test]
 fn a_blank_node_is_paired_configured_and_adopted() {
     let bed = bed();
-    let mut blueprint = blueprint(&bed, "blank");
-    blueprint.probe_image = None;
-    let tools = tools(&bed);
-    let files = Node::prepare(&tools, &blueprint, &folder(&bed, &blueprint.name)).unwrap();
-    fs::remove_file(files.config_volume()).unwrap();
-    let mut node = Node::start(&tools, &blueprint, &files).unwrap();
+    let mut node = blank::start(&bed, "blank");
     let announced = announced(&mut node);
+    let url = scanned(&mut node, &announced);
     write_configuration(&node);
 
     nobody_gets_in_but_to_pair(&node, &announced);
@@ -32,7 +25,8 @@ fn a_blank_node_is_paired_configured_and_adopted() {
     a_wrong_code_is_refused_and_counted(&mut node, &announced);
     a_bad_configuration_is_not_even_sent(&node);
 
-    let adopted = apply(&node, &["--fingerprint", &announced.fingerprint, "--code", &announced.code]);
+    // The address in the URL is the node's own; -n says where the host sees it.
+    let adopted = apply(&node, &["--url", &url]);
     assert!(adopted.unwrap().contains("adopted"));
     node.wait_for_pod().unwrap();
     node.osctl(&["health", "--wait"]).unwrap();
@@ -46,39 +40,11 @@ fn a_blank_node_is_paired_configured_and_adopted() {
     assert_eq!(announcements, 1, "maintenance came back");
 }
 
-fn announced(node: &mut Node) -> Announced {
-    let line = node.machine.wait_for("cairn: maintenance https://", BOOT).unwrap();
-    let word_after = |word: &str| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let at = words.iter().position(|found| *found == word).unwrap_or_else(|| panic!("{line}"));
-        words[at + 1].to_owned()
-    };
-    Announced { fingerprint: word_after("fingerprint"), code: word_after("code") }
-}
-
 fn write_configuration(node: &Node) {
     let (secrets, name) = (node.secrets(), "blank");
     let (pod, file) = (path(node, "hello.yaml"), path(node, "machine.yaml"));
     let arguments = ["gen", "config", "--secrets", &secrets.to_string_lossy(), "--hostname", name];
     node.osctl(&[&arguments[..], &["--static-pod", &pod, "-o", &file]].concat()).unwrap();
-}
-
-fn path(node: &Node, name: &str) -> String {
-    node.files().folder().join(name).to_string_lossy().into_owned()
-}
-
-/// Runs `apply-config --insecure`; its standard output, or its standard error.
-fn apply(node: &Node, more: &[&str]) -> Result<String, String> {
-    apply_file(node, "machine.yaml", more)
-}
-
-fn apply_file(node: &Node, file: &str, more: &[&str]) -> Result<String, String> {
-    let (file, secrets, endpoint) = (path(node, file), node.secrets(), node.endpoint());
-    let secrets = secrets.to_string_lossy();
-    let arguments = ["apply-config", "--insecure", "-f", &file, "--secrets", &secrets, "-n", &endpoint];
-    let output = node.osctl_output(&[&arguments, more].concat()).unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 fn nobody_gets_in_but_to_pair(node: &Node, announced: &Announced) {

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
 
+pub mod blank;
+pub mod middleman;
+
 use std::{path::PathBuf, time::Duration};
 
 use testbed::{
