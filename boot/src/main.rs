@@ -1,7 +1,7 @@
 //! The slot selector: what the firmware starts, and what starts the chosen slot's UKI.
 //!
 //! It looks at the disk that it was itself loaded from and at no other. It reads BOOTSTATE, lets
-//! [`bootstate::choose`] choose, checks the UKI's hash, writes the record back, leaves word in two volatile EFI
+//! `bootstate::choose` choose, checks the UKI's hash, writes the record back, leaves word in two volatile EFI
 //! variables and starts the UKI from memory. A slot that does not start makes room for the other; when neither
 //! does, the machine is reset.
 //!

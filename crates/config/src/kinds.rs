@@ -82,7 +82,7 @@ pub struct Resolver {
 /// How images of a registry are pulled.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registry {
-    /// Host[:port] as it stands in image names, such as "docker.io"; "_default" for all others.
+    /// `host[:port]` as it stands in image names, such as "docker.io"; "_default" for all others.
     pub host: String,
     /// URLs tried in order before the registry itself.
     pub mirrors: Vec<String>,

@@ -1,4 +1,4 @@
-//! Changing documents by a patch: the strategic merge here, RFC 6902 in [`json_patch`].
+//! Changing documents by a patch: the strategic merge here, RFC 6902 in [`json_patch()`].
 //!
 //! The strategic merge is Kubernetes': the documents of a patch meet those with their key; mappings are merged field by
 //! field; `null` removes a field; lists of a pod whose items have a key are merged item by item; all other lists are

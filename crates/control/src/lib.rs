@@ -1,6 +1,6 @@
 //! The protocol between PID 1 and machined.
 //!
-//! Transport: a `SOCK_SEQPACKET` unix socket ([`layout::path::INIT_CONTROL`] on a node), root only. A client
+//! Transport: a `SOCK_SEQPACKET` unix socket (`layout::path::INIT_CONTROL` on a node), root only. A client
 //! sends one [`Request`] a packet; PID 1 answers each with one [`Response`] packet, in order. After
 //! [`Request::Watch`] the connection carries only [`Response::Changed`] packets: first one for each service, then one
 //! for each change. Packets are postcard-encoded

@@ -23,7 +23,7 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Final configuration.
     pub config: PathBuf,
-    /// List of built-in modules for /lib/modules/<release>.
+    /// List of built-in modules for `/lib/modules/<release>`.
     pub modules_builtin: PathBuf,
     /// `uname -r`.
     pub release: String,
