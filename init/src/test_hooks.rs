@@ -5,6 +5,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::time::{ClockId, Timespec, clock_settime};
+
 use crate::kmsg;
 use crate::launch::SELF;
 
@@ -22,6 +24,7 @@ enum Fault {
     BreakService { name: String },
     CrashService { name: String },
     Orphans { count: u32 },
+    SetClock { s: i64 },
 }
 
 /// The faults of this boot.
@@ -49,15 +52,17 @@ impl TestHooks {
             | Fault::CrashService { .. }
             | Fault::HangAfter { .. }
             | Fault::PanicAfter { .. }
-            | Fault::Orphans { .. } => None,
+            | Fault::Orphans { .. }
+            | Fault::SetClock { .. } => None,
         })
     }
 
-    /// Starts what is to strike from another process.
+    /// Strikes at once, or starts what is to strike from another process.
     pub fn begin(&self) {
         for fault in &self.faults {
             match fault {
                 Fault::Orphans { count } => flood(*count),
+                Fault::SetClock { s } => set_clock(*s),
                 Fault::BreakService { .. }
                 | Fault::CrashService { .. }
                 | Fault::HangAfter { .. }
@@ -80,9 +85,18 @@ impl TestHooks {
                 | Fault::PanicAfter { .. }
                 | Fault::BreakService { .. }
                 | Fault::CrashService { .. }
-                | Fault::Orphans { .. } => {}
+                | Fault::Orphans { .. }
+                | Fault::SetClock { .. } => {}
             }
         }
+    }
+}
+
+/// Firmware may take a clock at 1970 for one at 2070; a board without a clock says 1970.
+fn set_clock(s: i64) {
+    let time = Timespec { tv_sec: s, tv_nsec: 0 };
+    if let Err(error) = clock_settime(ClockId::Realtime, time) {
+        kmsg::error!("cannot set the clock: {error}");
     }
 }
 
@@ -109,6 +123,7 @@ fn parse_line(line: &str) -> Option<Fault> {
         "panic-pid1-after-s" => Some(Fault::PanicAfter { s: argument.parse().ok()? }),
         "break-service" => Some(Fault::BreakService { name: name() }),
         "crash-service" => Some(Fault::CrashService { name: name() }),
+        "set-clock-s" => Some(Fault::SetClock { s: argument.parse().ok()? }),
         "orphans" => Some(Fault::Orphans { count: argument.parse().ok()? }),
         _ => None,
     }
@@ -121,10 +136,11 @@ mod tests {
     #[test]
     fn faults_are_read_line_by_line() {
         let text = "hang-pid1-after-s 30\nbreak-service apid\n\nnonsense\ncrash-service kubelet\nhang-pid1-after-s x\n\
-                    orphans 7\n";
+                    orphans 7\nset-clock-s 60\n";
         let hooks = TestHooks { faults: parse(text) };
-        assert_eq!(hooks.faults.len(), 4);
+        assert_eq!(hooks.faults.len(), 5);
         assert_eq!(hooks.faults[3], Fault::Orphans { count: 7 });
+        assert_eq!(hooks.faults[4], Fault::SetClock { s: 60 });
         assert_eq!(hooks.faults[0], Fault::HangAfter { s: 30 });
         assert_eq!(hooks.replacement("apid"), Some(&[ABSENT][..]));
         assert_eq!(hooks.replacement("kubelet"), Some(&[SELF, "exit", "1"][..]));
