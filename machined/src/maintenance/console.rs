@@ -7,7 +7,6 @@ use tokio::{
     sync::watch,
     time::{Duration, sleep},
 };
-use zeroize::Zeroizing;
 
 use super::{
     Desk, Door,
@@ -38,13 +37,16 @@ async fn announce(
     mut expired: watch::Receiver<()>,
     control: &Control,
 ) {
-    let (mut news, mut shown) = (desk.news(), None);
+    let (mut news, mut said, mut shown) = (desk.news(), String::new(), None);
     loop {
         news.mark_unchanged();
         let now = *address.borrow_and_update();
         let sight = now.map(|address| sight(desk, address));
         if let Some(sight) = sight.filter(|sight| shown.as_ref() != Some(sight)) {
-            say(control, sight.line()).await;
+            if said != sight.line() {
+                said = sight.line();
+                request(control, Request::Console(said.clone())).await;
+            }
             request(control, Request::Panel(sight.panel())).await;
             shown = Some(sight);
         }
@@ -72,8 +74,8 @@ fn sight(desk: &Desk, address: IpAddr) -> Sight {
 
 async fn tell(mut news: watch::Receiver<String>, control: &Control) {
     while news.changed().await.is_ok() {
-        let text = Zeroizing::new(format!("maintenance: {}", *news.borrow_and_update()));
-        say(control, text).await;
+        let line = format!("maintenance: {}", *news.borrow_and_update());
+        request(control, Request::Console(line)).await;
     }
 }
 
@@ -82,12 +84,8 @@ async fn expire(desk: &Desk, expired: &watch::Sender<()>, control: &Control) {
         return;
     }
     sleep(Duration::from_millis(pairing::VALID_MS.saturating_sub(desk.now_ms()))).await;
-    say(control, Zeroizing::new(format!("maintenance: {}", pairing::Exhausted::Expired))).await;
+    request(control, Request::Console(format!("maintenance: {}", pairing::Exhausted::Expired))).await;
     expired.send_replace(());
-}
-
-async fn say(control: &Control, line: Zeroizing<String>) {
-    request(control, Request::Console(line.to_string())).await;
 }
 
 async fn request(control: &Control, request: Request) {
