@@ -10,7 +10,7 @@ use std::{process::Output, thread};
 use pairing::Code;
 use support::{
     BOOT, bed,
-    blank::{self, Announced, announced, path, scanned, words},
+    blank::{self, Announced, announced, path, words},
     middleman::Middleman,
 };
 use testbed::node::Node;
@@ -20,7 +20,6 @@ fn a_hostile_lan_gains_nothing() {
     let bed = bed();
     let mut node = blank::start(&bed, "hostile-lan");
     let first = announced(&mut node);
-    scanned(&mut node, &first);
     for admin in ["alice", "bob"] {
         equip(&node, admin);
     }
@@ -32,11 +31,10 @@ fn a_hostile_lan_gains_nothing() {
     let second = announced(&mut node);
     assert_eq!(second.fingerprint, first.fingerprint, "the attack changed the node's key");
     assert_ne!(second.code, first.code);
-    let url = scanned(&mut node, &second);
     let refused = refusal(&node, &["--code", &first.code]);
     assert!(refused.contains("code is wrong") && refused.contains("4 tries are left"), "{refused}");
-    let admin = of_two_admins_one_gets_it(&node, &url);
-    a_second_one_comes_too_late(&node, &admin, &url);
+    let admin = of_two_admins_one_gets_it(&node, &second.url);
+    a_second_one_comes_too_late(&node, &admin, &second.url);
 }
 
 /// Secrets and a configuration of a fleet of their own.

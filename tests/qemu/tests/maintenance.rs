@@ -8,7 +8,7 @@ use std::fs;
 
 use support::{
     bed,
-    blank::{self, Announced, announced, apply, apply_file, path, scanned},
+    blank::{self, Announced, announced, apply, apply_file, path},
 };
 use testbed::node::Node;
 
@@ -17,7 +17,6 @@ fn a_blank_node_is_paired_configured_and_adopted() {
     let bed = bed();
     let mut node = blank::start(&bed, "blank");
     let announced = announced(&mut node);
-    let url = scanned(&mut node, &announced);
     write_configuration(&node);
 
     nobody_gets_in_but_to_pair(&node, &announced);
@@ -26,11 +25,17 @@ fn a_blank_node_is_paired_configured_and_adopted() {
     a_bad_configuration_is_not_even_sent(&node);
 
     // The address in the URL is the node's own; -n says where the host sees it.
-    let adopted = apply(&node, &["--url", &url]);
+    let adopted = apply(&node, &["--url", &announced.url]);
     assert!(adopted.unwrap().contains("adopted"));
     node.wait_for_pod().unwrap();
     node.osctl(&["health", "--wait"]).unwrap();
     assert!(node.osctl(&["version"]).unwrap().contains("blank"), "the context is written");
+    let log = node.osctl(&["dmesg"]).unwrap();
+    assert!(log.contains(&announced.fingerprint), "{log}");
+    assert!(
+        !log.contains(&announced.code) && !log.contains('█'),
+        "the pairing code is in the kernel's log: {log}"
+    );
 
     maintenance_is_over(&node, &announced);
     node.osctl(&["reboot", "--wait"]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pairing::{Code, Fingerprint, Url};
+use pairing::{Fingerprint, Url};
 use testbed::{bed::Bed, node::Node};
 
 use super::{BOOT, SOON, blueprint, folder, tools};
@@ -17,6 +17,8 @@ const FRAME: [&str; 2] = ["████", "▀▀▀▀"];
 pub struct Announced {
     pub fingerprint: String,
     pub code: String,
+    /// What a camera reads.
+    pub url: String,
 }
 
 /// A node on a disk as it was flashed, without any volume.
@@ -29,41 +31,52 @@ pub fn start(bed: &Bed, name: &str) -> Node {
     Node::start(&tools, &blueprint, &files).unwrap()
 }
 
+/// Waits until the console says where the node is, then reads what it shows.
 pub fn announced(node: &mut Node) -> Announced {
     let line = node.machine.wait_for("cairn: maintenance https://", BOOT).unwrap();
-    let word_after = |word: &str| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let at = words.iter().position(|found| *found == word).unwrap_or_else(|| panic!("{line}"));
-        words[at + 1].to_owned()
-    };
-    Announced { fingerprint: word_after("fingerprint"), code: word_after("code") }
-}
-
-/// What a camera reads from the console after the announcement: the URL, and whether it says the same.
-pub fn scanned(node: &mut Node, announced: &Announced) -> String {
-    let square: Vec<_> = (0..SQUARE_LINES).map(|line| square_line(node, line)).collect();
-    let url = scan(&square);
+    let fingerprint = word_after(&line, "fingerprint");
+    let shown: Vec<_> = shown(node).iter().map(|line| line.chars().collect::<Vec<_>>()).collect();
+    let text = |line: &Vec<char>| line.iter().skip(SQUARE_CHARS).collect::<String>() + "\n";
+    let code = word_after(&shown.iter().map(text).collect::<String>(), "code");
+    let url = scan(&shown);
     let read = Url::parse(&url).unwrap();
-    assert!(read.fingerprint.fits(&announced.fingerprint), "{url}");
-    assert_eq!(read.code, Some(Code::parse(&announced.code).unwrap()), "{url}");
-    url
+    assert!(read.fingerprint.fits(&fingerprint), "{url} for {line}");
+    assert!(read.code.is_some_and(|read| read.to_text().as_str() == code), "{url} for {code}");
+    Announced { fingerprint, code, url }
 }
 
-fn square_line(node: &mut Node, line: usize) -> Vec<char> {
-    let frame = FRAME[usize::from(line + 1 == SQUARE_LINES)];
-    let line = node.machine.wait_for(frame, SOON).unwrap();
-    assert!(line.starts_with(frame), "something came between: {line}");
-    line.chars().take(SQUARE_CHARS).collect()
+fn word_after(text: &str, word: &str) -> String {
+    let mut words = text.split_whitespace();
+    words
+        .find(|found| *found == word)
+        .and_then(|_| words.next())
+        .unwrap_or_else(|| panic!("{text}"))
+        .to_owned()
 }
 
-fn scan(square: &[Vec<char>]) -> String {
+/// The QR code and what stands beside it. The kernel may say something in the middle of a line.
+fn shown(node: &mut Node) -> Vec<String> {
+    let (mut shown, mut begun) = (Vec::new(), String::new());
+    while shown.len() < SQUARE_LINES {
+        let line = node.machine.wait_for("", SOON).unwrap();
+        let kernel = line.find("[ ");
+        begun.push_str(&line[..kernel.unwrap_or(line.len())]);
+        if kernel.is_none() {
+            let whole = std::mem::take(&mut begun);
+            shown.extend(Some(whole).filter(|line| FRAME.iter().any(|frame| line.starts_with(frame))));
+        }
+    }
+    shown
+}
+
+fn scan(shown: &[Vec<char>]) -> String {
     /// Pixels a module.
     const SCALE: usize = 4;
     let is_dark = |x: usize, y: usize| {
         let halves = if (y / SCALE).is_multiple_of(2) { ['█', '▀'] } else { ['█', '▄'] };
-        !halves.contains(&square[y / SCALE / 2][x / SCALE])
+        !halves.contains(&shown[y / SCALE / 2][x / SCALE])
     };
-    let (width, height) = (SQUARE_CHARS * SCALE, square.len() * 2 * SCALE);
+    let (width, height) = (SQUARE_CHARS * SCALE, SQUARE_LINES * 2 * SCALE);
     let mut image = rqrr::PreparedImage::prepare_from_bitmap(width, height, is_dark);
     let grids = image.detect_grids();
     assert_eq!(grids.len(), 1, "not one QR code");
