@@ -1,7 +1,8 @@
 //! Readers of logs: services, containers, the kernel.
 //!
 //! Each reader sends into a bounded channel and ends when its client goes. Reads are of at most [`CHUNK_BYTES`]
-//! from files of bounded size, between which other tasks run. Start reading at `file.rs`.
+//! from files of bounded size, between which other tasks run.
+//! `tail.rs` hands whole lines of all services to a caller that never waits. Start reading at `file.rs`.
 
 pub mod container;
 pub mod file;
