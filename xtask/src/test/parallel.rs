@@ -144,20 +144,18 @@ fn one(test: Test, variables: &[(&str, &Path)], logs: &Path) -> Result<Outcome> 
     let verdict = if status.success() { "ok" } else { "FAILED" };
     let said = fs::read_to_string(&path).unwrap_or_default();
     // In one piece: others report too.
-    say(&format!("  {verdict} {}: {}\n{}", seconds(elapsed), test.name, indented(&said)));
+    say(format!("  {verdict} {}: {}\n{}", seconds(elapsed), test.name, indented(&said)).trim_end());
     Ok(Outcome { name: test.name, passed: status.success(), elapsed })
 }
 
 /// What a test said, without what the test harness says around it.
 fn indented(said: &str) -> String {
     let is_frame = |line: &str| {
-        line.is_empty()
-            || line == "ok"
-            || line.starts_with("running 1 test")
-            || line.starts_with("test result:")
+        matches!(line, "" | "ok" | "FAILED" | "running 1 test") || line.starts_with("test result:")
     };
-    let lines = said.lines().filter(|line| !is_frame(line));
-    lines.map(|line| format!("      {}\n", line.split_once(" ... ").map_or(line, |(_, rest)| rest))).collect()
+    // The harness's line on the test ends where the test begins to speak.
+    let lines = said.lines().map(|line| line.split_once(" ... ").map_or(line, |(_, rest)| rest).trim_end());
+    lines.filter(|line| !is_frame(line)).map(|line| format!("      {line}\n")).collect()
 }
 
 /// How long tests took when they last passed, kept across runs.
