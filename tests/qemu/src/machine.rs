@@ -291,6 +291,13 @@ impl Machine {
         Ok(())
     }
 
+    /// A photograph of the screen, a binary PPM, of a machine that has one.
+    pub fn photograph(&mut self) -> Result<Vec<u8>> {
+        let path = self.files.folder.join("screen.ppm");
+        self.qmp()?.execute("screendump", json!({"filename": path}))?;
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
     /// Presses the reset button.
     pub fn reset(&mut self) -> Result<()> {
         self.qmp()?.execute("system_reset", json!({})).map(drop)

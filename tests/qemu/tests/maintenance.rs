@@ -8,7 +8,7 @@ use std::fs;
 
 use support::{
     bed,
-    blank::{self, Announced, announced, apply, apply_file, path},
+    blank::{self, Announced, announced, apply, apply_file, path, photographed},
 };
 use testbed::node::Node;
 
@@ -17,6 +17,7 @@ fn a_blank_node_is_paired_configured_and_adopted() {
     let bed = bed();
     let mut node = blank::start(&bed, "blank");
     let announced = announced(&mut node);
+    assert_eq!(photographed(&mut node), announced.url, "the screen shows something else");
     write_configuration(&node);
 
     nobody_gets_in_but_to_pair(&node, &announced);

@@ -1,8 +1,9 @@
 //! A node without configuration, as its console shows it, and `osctl apply-config --insecure`.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use pairing::{Fingerprint, Url};
+use rqrr::PreparedImage;
 use testbed::{bed::Bed, node::Node};
 
 use super::{BOOT, SOON, blueprint, folder, tools};
@@ -12,6 +13,9 @@ const SQUARE_CHARS: usize = 41;
 const SQUARE_LINES: usize = 21;
 /// What every line of it begins with but the last, of which the lower half is missing.
 const FRAME: [&str; 2] = ["████", "▀▀▀▀"];
+
+/// UEFI needs no BIOS of the card.
+const SCREEN: [&str; 2] = ["-device", "VGA,romfile="];
 
 /// What the console of a node in maintenance says.
 pub struct Announced {
@@ -25,6 +29,7 @@ pub struct Announced {
 pub fn start(bed: &Bed, name: &str) -> Node {
     let mut blueprint = blueprint(bed, name);
     blueprint.probe_image = None;
+    blueprint.hardware.extra = SCREEN.map(str::to_owned).to_vec();
     let tools = tools(bed);
     let files = Node::prepare(&tools, &blueprint, &folder(bed, name)).unwrap();
     fs::remove_file(files.config_volume()).unwrap();
@@ -77,10 +82,33 @@ fn scan(shown: &[Vec<char>]) -> String {
         !halves.contains(&shown[y / SCALE / 2][x / SCALE])
     };
     let (width, height) = (SQUARE_CHARS * SCALE, SQUARE_LINES * 2 * SCALE);
-    let mut image = rqrr::PreparedImage::prepare_from_bitmap(width, height, is_dark);
-    let grids = image.detect_grids();
-    assert_eq!(grids.len(), 1, "not one QR code");
-    grids[0].decode().unwrap().1
+    read(width, height, is_dark).unwrap()
+}
+
+/// What a camera reads from the screen. It is drawn at once, but not at the same time as the serial line.
+pub fn photographed(node: &mut Node) -> String {
+    let until = Instant::now() + SOON;
+    loop {
+        match develop(&node.machine.photograph().unwrap()) {
+            Some(url) => return url,
+            None => assert!(Instant::now() < until, "no QR code on the screen"),
+        }
+    }
+}
+
+/// A binary PPM: "P6", width, height and the greatest value, then three bytes a pixel.
+fn develop(ppm: &[u8]) -> Option<String> {
+    let mut fields = ppm.splitn(4, |byte| byte.is_ascii_whitespace());
+    assert_eq!(fields.next(), Some(&b"P6"[..]));
+    let mut number = || std::str::from_utf8(fields.next().unwrap()).unwrap().parse::<usize>().unwrap();
+    let (width, height) = (number(), number());
+    let pixels = fields.next().unwrap().strip_prefix(b"255\n").unwrap();
+    read(width, height, |x, y| pixels[(y * width + x) * 3 + 1] < 64)
+}
+
+fn read(width: usize, height: usize, is_dark: impl FnMut(usize, usize) -> bool) -> Option<String> {
+    let mut image = PreparedImage::prepare_from_bitmap(width, height, is_dark);
+    image.detect_grids().first().and_then(|grid| grid.decode().ok()).map(|(_, text)| text)
 }
 
 /// The words that the console shows beside it.
