@@ -131,9 +131,6 @@ fn of_alert(alert: AlertDescription) -> Fault {
         AlertDescription::CertificateRevoked => {
             ("the node refuses the client certificate: it is revoked".to_owned(), NEW_CERTIFICATE)
         }
-        AlertDescription::CertificateRevoked => {
-            ("the node refuses the client certificate: it was revoked".to_owned(), NEW_CERTIFICATE)
-        }
         // A CA of the same name with another key makes some nodes say DecryptError.
         AlertDescription::UnknownCA | AlertDescription::DecryptError => (
             "the node refuses the client certificate: it does not know its CA".to_owned(),
