@@ -91,5 +91,5 @@ fn is_refused(node: &Node) {
     let output = node.osctl_output(&["--context", "eve", "version"]).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{said}");
-    assert!(said.contains("the node refuses the client certificate: it was revoked"), "{said}");
+    assert!(said.contains("the node refuses the client certificate: it is revoked"), "{said}");
 }
