@@ -14,6 +14,8 @@ const SQUARE_LINES: usize = 21;
 /// What every line of it begins with but the last, of which the lower half is missing.
 const FRAME: [&str; 2] = ["████", "▀▀▀▀"];
 
+/// Where on the screen it is, in characters of 8 by 16 pixels: from the top left.
+const CORNER_PIXELS: usize = 352;
 /// UEFI needs no BIOS of the card.
 const SCREEN: [&str; 2] = ["-device", "VGA,romfile="];
 
@@ -103,7 +105,8 @@ fn develop(ppm: &[u8]) -> Option<String> {
     let mut number = || std::str::from_utf8(fields.next().unwrap()).unwrap().parse::<usize>().unwrap();
     let (width, height) = (number(), number());
     let pixels = fields.next().unwrap().strip_prefix(b"255\n").unwrap();
-    read(width, height, |x, y| pixels[(y * width + x) * 3 + 1] < 64)
+    let is_dark = |x, y| pixels[(y * width + x) * 3 + 1] < 64;
+    read(width.min(CORNER_PIXELS), height.min(CORNER_PIXELS), is_dark)
 }
 
 fn read(width: usize, height: usize, is_dark: impl FnMut(usize, usize) -> bool) -> Option<String> {
