@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "cairn/config/v1/config.proto",
     "cairn/identity/v1/identity.proto",
     "cairn/log/v1/log.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "cairn/maintenance/v1/maintenance.proto",
     "cairn/resource/v1/resource.proto",
     "cairn/service/v1/service.proto",
+    "cairn/update/v1/update.proto",
 ];
 
 /// Messages that carry configurations with their secrets; `src/redacted.rs` shows them without.

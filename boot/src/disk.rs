@@ -1,10 +1,10 @@
 //! The disk that the selector was loaded from, and its partitions.
 
-use crate::gpt::{BLOCK_BYTES, Extent, Table};
 use crate::protocol::open_shared;
 use alloc::vec::Vec;
 use bootstate::{Medium, RECORD_BYTES};
 use core::cell::RefCell;
+use gpt::{BLOCK_BYTES, Extent, Table};
 use uefi::boot::{self, ScopedProtocol};
 use uefi::proto::device_path::{DevicePath, DeviceSubType, DeviceType};
 use uefi::proto::loaded_image::LoadedImage;

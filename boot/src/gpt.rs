@@ -1,6 +1,13 @@
 //! Finds partitions by type and name in a GUID partition table (UEFI 2.11, section 5.3).
 //!
 //! Pure: the caller reads the blocks. The backup table serves where the primary one is damaged.
+//! A library of its own, so that what checks disks on a host finds partitions as the selector does.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 use alloc::vec;
 use alloc::vec::Vec;

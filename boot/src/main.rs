@@ -9,18 +9,17 @@
 //! options (they would replace the UKI's own command line), wait for a person, or power the machine off.
 //! Start reading at `selector::run`.
 //!
-//! On anything but a UEFI target only the GPT reader is built, for its tests.
+//! On anything but a UEFI target only the library with the GPT reader is built.
 
 #![cfg_attr(target_os = "uefi", no_std, no_main)]
 
+#[cfg(target_os = "uefi")]
 extern crate alloc;
 
 #[cfg(target_os = "uefi")]
 mod console;
 #[cfg(target_os = "uefi")]
 mod disk;
-#[cfg(any(target_os = "uefi", test))]
-mod gpt;
 #[cfg(target_os = "uefi")]
 mod handover;
 #[cfg(target_os = "uefi")]

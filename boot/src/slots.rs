@@ -2,8 +2,8 @@
 
 use crate::console::line;
 use crate::disk::{Buffer, Disk, DiskError, Partition};
-use crate::gpt::BLOCK_BYTES;
 use bootstate::{PE_HEADERS_MAX_BYTES, PerSlot, Sha256, Slot, Uki, Ukis, pe_length_bytes};
+use gpt::BLOCK_BYTES;
 use sha2::{Digest, Sha256 as Hasher};
 use uefi::boot::{self, LoadImageSource};
 

@@ -84,6 +84,9 @@ fn main() -> ExitCode {
         Some("bootstate-alive") => report("bootstate-alive", boot_record::mark_alive()),
         Some("orphans") => report("orphans", orphans::run(arguments)),
         Some("exit") => exit_code(arguments.next()),
+        Some("mute") => match test_hooks::mute() {
+            Err(error) => report("mute", Err::<(), _>(error)),
+        },
         Some(_) | None => {
             eprintln!("init runs as PID 1 only");
             ExitCode::FAILURE

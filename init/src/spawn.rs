@@ -18,8 +18,9 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use rustix::thread::{
-    CapabilitySet, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs,
 };
 
 use crate::cgroup::{self, CgroupError, Cgroups};
@@ -66,7 +67,7 @@ pub enum SpawnError {
         /// Its id.
         user: u32,
         #[source]
-        source: Errno,
+        source: io::Error,
     },
     /// Unblocking the signals that PID 1 blocks.
     #[error("cannot unblock signals")]
@@ -103,7 +104,8 @@ fn set_up(service: &Service) -> Result<(), SpawnError> {
         make_read_only_view().map_err(SpawnError::View)?;
     }
     drop_capabilities(service.capabilities).map_err(SpawnError::Privileges)?;
-    become_user(service.user).map_err(|source| SpawnError::User { user: service.user, source })?;
+    become_user(service.user, service.capabilities)
+        .map_err(|source| SpawnError::User { user: service.user, source })?;
     if service.no_new_privileges {
         set_no_new_privs(true).map_err(SpawnError::Privileges)?;
     }
@@ -152,13 +154,23 @@ fn drop_capabilities(keep: CapabilitySet) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn become_user(id: u32) -> Result<(), Errno> {
+/// Root's capabilities follow from the bounding set; another user's are ambient, so that they outlast the execution of a
+/// program that has none of its own (capabilities(7)).
+fn become_user(id: u32, keep: CapabilitySet) -> io::Result<()> {
     if id == 0 {
         return Ok(());
     }
+    set_keep_capabilities(!keep.is_empty())?;
     setgroups(&[])?;
     setgid(Gid::from_raw(id))?;
-    setuid(Uid::from_raw(id))
+    setuid(Uid::from_raw(id))?;
+    if !keep.is_empty() {
+        set_capabilities(None, CapabilitySets { effective: keep, permitted: keep, inheritable: keep })?;
+        for capability in keep.iter() {
+            configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -173,6 +173,26 @@ pub const SERVICES: &[Service] = &[
         ..OURS
     },
     Service {
+        // Nothing depends on it: a node without time serves all the same.
+        spec: Spec {
+            name: "ntp",
+            essential: false,
+            readiness: Readiness::Notify { start_deadline_ms: 60_000, keep_alive_ms: None },
+            restart: RUNTIME_RESTART,
+            ..OURS.spec
+        },
+        program: "/usr/bin/ntp",
+        arguments: &["--config", layout::path::NTP_CONFIG],
+        autostart: false,
+        cgroup: "/system/ntp",
+        limits: Limits { memory_high_bytes: Some(24 * MIB), memory_max_bytes: Some(32 * MIB), ..OURS.limits },
+        oom_score_adj: -500,
+        open_files_max: 1_024,
+        user: layout::NTP_UID,
+        capabilities: CapabilitySet::SYS_TIME,
+        ..OURS
+    },
+    Service {
         spec: Spec { name: "containerd", ..RUNTIME.spec },
         program: "/usr/bin/containerd",
         arguments: &["--config", layout::path::CONTAINERD_CONFIG],
@@ -234,6 +254,13 @@ mod tests {
         let apid = find("apid").unwrap();
         assert!(apid.capabilities.is_empty());
         assert!(apid.no_new_privileges && apid.read_only_view && apid.user != 0);
+    }
+
+    #[test]
+    fn who_sets_the_clock_may_do_nothing_else() {
+        let ntp = find("ntp").unwrap();
+        assert_eq!(ntp.capabilities, CapabilitySet::SYS_TIME);
+        assert!(ntp.no_new_privileges && ntp.user != 0 && !ntp.spec.essential);
     }
 
     #[test]

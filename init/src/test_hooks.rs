@@ -1,9 +1,11 @@
 //! Faults on order, for the tests on the real image. Without `cairn.test_hooks=1` on the kernel command line,
 //! which is part of the signed UKI, nothing here has an effect.
 
+use std::convert::Infallible;
 use std::fs;
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_settime};
 
@@ -13,6 +15,8 @@ use crate::launch::SELF;
 /// Where QEMU's `-fw_cfg opt/cairn.test` appears.
 const FAULTS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/cairn.test/raw";
 const SWITCH: &str = "cairn.test_hooks=1";
+/// A fault of this image, whichever machine starts it: `cairn.fault=break-service:kubelet`.
+const WORD: &str = "cairn.fault=";
 /// Absent on every image.
 const ABSENT: &str = "/usr/bin/does-not-exist";
 
@@ -23,6 +27,7 @@ enum Fault {
     PanicAfter { s: u64 },
     BreakService { name: String },
     CrashService { name: String },
+    MuteService { name: String },
     Orphans { count: u32 },
     SetClock { s: i64 },
 }
@@ -37,10 +42,16 @@ impl TestHooks {
     /// Reads what the test ordered.
     pub fn read() -> Self {
         let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-        if !command_line.split_ascii_whitespace().any(|word| word == SWITCH) {
+        Self::ordered(&command_line, || fs::read_to_string(FAULTS).unwrap_or_default())
+    }
+
+    fn ordered(command_line: &str, from_the_machine: impl FnOnce() -> String) -> Self {
+        let words = || command_line.split_ascii_whitespace();
+        if !words().any(|word| word == SWITCH) {
             return Self::default();
         }
-        Self { faults: parse(&fs::read_to_string(FAULTS).unwrap_or_default()) }
+        let of_the_image = words().filter_map(|word| parse_line(&word.strip_prefix(WORD)?.replace(':', " ")));
+        Self { faults: of_the_image.chain(parse(&from_the_machine())).collect() }
     }
 
     /// The program to run instead of the service's own, with arguments that come before the service's.
@@ -48,8 +59,10 @@ impl TestHooks {
         self.faults.iter().find_map(|fault| match fault {
             Fault::BreakService { name } if name == service => Some(&[ABSENT][..]),
             Fault::CrashService { name } if name == service => Some(&[SELF, "exit", "1"][..]),
+            Fault::MuteService { name } if name == service => Some(&[SELF, "mute"][..]),
             Fault::BreakService { .. }
             | Fault::CrashService { .. }
+            | Fault::MuteService { .. }
             | Fault::HangAfter { .. }
             | Fault::PanicAfter { .. }
             | Fault::Orphans { .. }
@@ -65,6 +78,7 @@ impl TestHooks {
                 Fault::SetClock { s } => set_clock(*s),
                 Fault::BreakService { .. }
                 | Fault::CrashService { .. }
+                | Fault::MuteService { .. }
                 | Fault::HangAfter { .. }
                 | Fault::PanicAfter { .. } => {}
             }
@@ -78,17 +92,27 @@ impl TestHooks {
         for fault in &self.faults {
             match *fault {
                 Fault::HangAfter { s } if due(s) => loop {
-                    std::thread::sleep(Duration::from_secs(3_600));
+                    std::thread::park();
                 },
                 Fault::PanicAfter { s } if due(s) => panic!("ordered by a test"),
                 Fault::HangAfter { .. }
                 | Fault::PanicAfter { .. }
                 | Fault::BreakService { .. }
                 | Fault::CrashService { .. }
+                | Fault::MuteService { .. }
                 | Fault::Orphans { .. }
                 | Fault::SetClock { .. } => {}
             }
         }
+    }
+}
+
+/// `init mute`: what says that it is ready and serves nobody, in a service's place.
+pub fn mute() -> io::Result<Infallible> {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return Err(io::ErrorKind::NotFound.into()) };
+    UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
+    loop {
+        std::thread::park();
     }
 }
 
@@ -123,6 +147,7 @@ fn parse_line(line: &str) -> Option<Fault> {
         "panic-pid1-after-s" => Some(Fault::PanicAfter { s: argument.parse().ok()? }),
         "break-service" => Some(Fault::BreakService { name: name() }),
         "crash-service" => Some(Fault::CrashService { name: name() }),
+        "mute-service" => Some(Fault::MuteService { name: name() }),
         "set-clock-s" => Some(Fault::SetClock { s: argument.parse().ok()? }),
         "orphans" => Some(Fault::Orphans { count: argument.parse().ok()? }),
         _ => None,
@@ -145,6 +170,22 @@ mod tests {
         assert_eq!(hooks.replacement("apid"), Some(&[ABSENT][..]));
         assert_eq!(hooks.replacement("kubelet"), Some(&[SELF, "exit", "1"][..]));
         assert_eq!(hooks.replacement("machined"), None);
+    }
+
+    #[test]
+    fn an_image_orders_faults_on_its_command_line_once_hooks_are_allowed() {
+        let machine = || "break-service apid".to_owned();
+        let words = "quiet cairn.fault=mute-service:apid cairn.fault=hang-pid1-after-s:0 cairn.fault=x";
+        assert!(TestHooks::ordered(words, machine).faults.is_empty());
+        let hooks = TestHooks::ordered(&format!("{words} {SWITCH}"), machine);
+        let name = || "apid".to_owned();
+        let expected = [
+            Fault::MuteService { name: name() },
+            Fault::HangAfter { s: 0 },
+            Fault::BreakService { name: name() },
+        ];
+        assert_eq!(hooks.faults, expected);
+        assert_eq!(hooks.replacement("apid"), Some(&[SELF, "mute"][..]));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 #![allow(missing_docs, clippy::all)]
 
 mod redacted;
+#[cfg(feature = "pki")]
+mod signed;
 
 /// The compiled `FileDescriptorSet`, for reflection and for tests that enumerate all methods.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -43,5 +45,10 @@ pub mod resource {
 pub mod service {
     pub mod v1 {
         tonic::include_proto!("cairn.service.v1");
+    }
+}
+pub mod update {
+    pub mod v1 {
+        tonic::include_proto!("cairn.update.v1");
     }
 }

@@ -62,13 +62,16 @@ impl Record {
         self.provisioning = Provisioning::Never;
     }
 
-    /// The running slot has served the API for long enough. Outside of a trial it becomes the active one.
+    /// The running slot has served the API for long enough. Outside of a trial it becomes the active one; the rest of
+    /// a boot whose trial has just failed is still one.
     pub fn mark_alive(&mut self, running: Slot) {
         let slot = self.slots.get_mut(running);
+        let started_off_trial = slot.boots_since_alive > 0;
         slot.boots_since_alive = 0;
         match slot.state {
-            SlotState::Confirmed | SlotState::Failed => self.active = running,
-            SlotState::Trial { .. } | SlotState::Empty => {}
+            SlotState::Confirmed => self.active = running,
+            SlotState::Failed if started_off_trial => self.active = running,
+            SlotState::Failed | SlotState::Trial { .. } | SlotState::Empty => {}
         }
     }
 
@@ -173,7 +176,11 @@ mod tests {
         let mut record = Record::new(release("1.0.0"));
         record.begin_trial(Slot::A, release("1.1.0")).unwrap();
         record.fail(Slot::B).unwrap();
+        record.mark_alive(Slot::B);
         assert_eq!((record.active(), record.slot(Slot::B).state()), (Slot::A, SlotState::Failed));
+        record.count_boot(Slot::B);
+        record.mark_alive(Slot::B);
+        assert_eq!(record.active(), Slot::B, "it was started for want of anything better");
     }
 
     #[test]

@@ -126,7 +126,11 @@ impl Walk<'_, '_> {
 
     fn text(&mut self, node: &Node, text: &str, format: Format, secret: bool) {
         let Err(message) = format.check(text) else { return };
-        let quoted = !secret && !matches!(format, Format::Certificate | Format::Url | Format::LogUrl);
+        let is_long = matches!(
+            format,
+            Format::Certificate | Format::Url | Format::LogUrl | Format::Probe | Format::TimeUrl
+        );
+        let quoted = !secret && !is_long;
         // A password in a URL, or a private key pasted for a certificate.
         if text.contains('@') || text.contains("PRIVATE KEY") {
             self.report.mask(&node.bytes);
@@ -152,7 +156,7 @@ impl Walk<'_, '_> {
         for (index, value) in items.iter().take(max).enumerate() {
             self.within(&format!("[{index}]"), |walk| walk.value(value, item, false));
         }
-        if matches!(item, Type::Text(_)) {
+        if matches!(item, Type::Text(_) | Type::Choice(_) | Type::Object(_)) {
             self.repeated(items);
         }
     }
@@ -160,8 +164,7 @@ impl Walk<'_, '_> {
     fn repeated(&mut self, items: &[Node]) {
         let mut seen = std::collections::HashMap::new();
         for (index, item) in items.iter().enumerate() {
-            let Some(text) = item.text() else { continue };
-            if let Some(first) = seen.insert(text, index) {
+            if let Some(first) = seen.insert(item.to_json().to_string(), index) {
                 let message = format!("is the same as [{first}]; leave one out");
                 self.within(&format!("[{index}]"), |walk| walk.fault(item.bytes.start, message));
             }

@@ -1,18 +1,19 @@
 //! From checked documents to what the controllers read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use crate::{
-    address,
+    address, convert_link,
     documents::{Document, Documents},
+    duration::{self, Seconds},
     effective, format,
-    kinds::{
-        Bus, Credentials, DiskSelector, Interface, Logging, NodeConfig, Registry, Resolver, Swap, Volume,
-    },
+    kinds::{Bus, Credentials, DiskSelector, Logging, NodeConfig, Registry, Resolver, Swap, Volume},
     log_url,
     pod::StaticPod,
+    time_url,
+    update::{self, Expiry, Gate, Update, Weekday, Window},
 };
 
 /// The typed configuration of documents that were checked; of what was not, nothing is taken.
@@ -38,7 +39,9 @@ fn take(config: &mut NodeConfig, document: &Document) {
             config.api_addresses =
                 texts(fields, "addresses").iter().filter_map(|text| address::own(text).ok()).collect();
         }
-        "Interface" => config.interfaces.extend(interface(fields)),
+        kind @ ("Interface" | "Vlan" | "Bond" | "Bridge" | "Dummy") => {
+            config.interfaces.extend(convert_link::interface(kind, fields));
+        }
         "Resolver" => {
             let servers =
                 texts(fields, "servers").iter().filter_map(|text| address::server(text).ok()).collect();
@@ -62,6 +65,11 @@ fn take(config: &mut NodeConfig, document: &Document) {
         }
         "Swap" => config.swap = number(fields, "zramPercent").map(|zram_percent| Swap { zram_percent }),
         "Logging" => config.logging = Some(logging(fields)),
+        "Time" => {
+            let urls = texts(fields, "servers");
+            config.time = Some(urls.iter().filter_map(|url| time_url::parse(url).ok()).collect());
+        }
+        "Update" => config.update = update(fields),
         _ => {}
     }
 }
@@ -75,15 +83,42 @@ fn logging(fields: &Map<String, Value>) -> Logging {
     }
 }
 
-fn interface(fields: &Map<String, Value>) -> Option<Interface> {
-    let addresses = texts(fields, "addresses");
-    Some(Interface {
-        name: text(fields, "name")?,
-        dhcp: fields.get("dhcp").and_then(Value::as_bool).unwrap_or(addresses.is_empty()),
-        addresses: addresses.iter().filter_map(|text| address::subnet(text).ok()).collect(),
-        gateway: text(fields, "gateway").and_then(|text| address::usable(&text).ok()),
-        mtu_bytes: number(fields, "mtu"),
+fn update(fields: &Map<String, Value>) -> Update {
+    let none = Map::new();
+    let gate = fields.get("gate").and_then(Value::as_object).unwrap_or(&none);
+    let default = Gate::default();
+    let windows = fields.get("windows").and_then(Value::as_array).into_iter().flatten();
+    Update {
+        channel: text(fields, "channel"),
+        sources: texts(fields, "sources"),
+        automatic: fields.get("automatic").and_then(Value::as_bool).unwrap_or_default(),
+        windows: windows.filter_map(|item| window(item.as_object()?)).collect(),
+        random_delay: duration(fields, "randomDelay").unwrap_or_default(),
+        bandwidth_limit_bytes: text(fields, "bandwidthLimit").and_then(|text| format::size(&text).ok()),
+        not_while: texts(fields, "notWhile"),
+        gate: Gate {
+            deadline: duration(gate, "deadline").unwrap_or(default.deadline),
+            probes: texts(gate, "probes").iter().filter_map(|url| update::probe(url).ok()).collect(),
+        },
+        metadata_expiry: match text(fields, "metadataExpiry").as_deref() {
+            Some("ignore") => Expiry::Ignore,
+            Some(_) | None => Expiry::Enforce,
+        },
+    }
+}
+
+fn window(fields: &Map<String, Value>) -> Option<Window> {
+    let days: BTreeSet<_> =
+        texts(fields, "days").iter().filter_map(|name| Weekday::from_name(name)).collect();
+    Some(Window {
+        days: if days.is_empty() { Weekday::all() } else { days },
+        start_minute: update::time_of_day(&text(fields, "start")?)?,
+        duration: duration(fields, "duration")?,
     })
+}
+
+pub(crate) fn duration(fields: &Map<String, Value>, name: &str) -> Option<Seconds> {
+    duration::parse(&text(fields, name)?)
 }
 
 fn registry(fields: &Map<String, Value>) -> Option<Registry> {
@@ -125,15 +160,15 @@ fn settings(value: Option<&Value>) -> BTreeMap<String, String> {
     fields.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     fields.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn texts(fields: &Map<String, Value>, name: &str) -> Vec<String> {
+pub(crate) fn texts(fields: &Map<String, Value>, name: &str) -> Vec<String> {
     let items = fields.get(name).and_then(Value::as_array).into_iter().flatten();
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn number(fields: &Map<String, Value>, name: &str) -> Option<u32> {
+pub(crate) fn number(fields: &Map<String, Value>, name: &str) -> Option<u32> {
     fields.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
 }

@@ -1,20 +1,18 @@
 //! What documents, and fields of one document, must agree on.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::collections::BTreeMap;
 
 use crate::{
-    address, convert,
+    convert, cross_link,
     kind_tables::ITEMS_MAX,
-    kinds::{DiskSelector, Subnet},
+    kinds::DiskSelector,
     log_url::{self, LogDestination},
     parse::Read,
     report::Report,
     table::Multiplicity,
+    time_url,
     tree::{Content, Node},
 };
-
-/// Pods of a node without an API server have their addresses here.
-pub const POD_SUBNET: Subnet = Subnet { address: Ipv4Addr::new(10, 244, 0, 0), prefix_length: 24 };
 
 /// Checks documents against each other. `unread` says whether there are others that could not be read.
 pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
@@ -22,7 +20,7 @@ pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
     if !unread && !read.iter().any(|document| document.key.kind == "Api") {
         report.fault(0, "", 0, "a document of kind Api is missing: without one nobody could get in");
     }
-    interfaces(report, read);
+    cross_link::links(report, read);
     disks(report, read);
     for document in of_kind(read, "Registry") {
         registry(report, document);
@@ -30,9 +28,15 @@ pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
     for document in of_kind(read, "Logging") {
         log_destinations(report, document);
     }
+    for document in of_kind(read, "Time") {
+        time_servers(report, document);
+    }
+    for document in of_kind(read, "Update") {
+        automation(report, document);
+    }
 }
 
-fn of_kind<'a>(read: &'a [Read], kind: &'static str) -> impl Iterator<Item = &'a Read> {
+pub(crate) fn of_kind<'a>(read: &'a [Read], kind: &'static str) -> impl Iterator<Item = &'a Read> {
     read.iter().filter(move |document| document.kind.is_some_and(|known| known.name == kind))
 }
 
@@ -67,112 +71,6 @@ fn key_place(document: &Read) -> usize {
         Some(Multiplicity::AtMostOne | Multiplicity::One) | None => root.get("kind"),
     };
     name.unwrap_or(root).bytes.start
-}
-
-/// A static address and where it stands.
-struct Placed<'a> {
-    document: &'a Read,
-    path: String,
-    at: usize,
-    subnet: Subnet,
-}
-
-fn interfaces(report: &mut Report<'_>, read: &[Read]) {
-    let mut addresses: Vec<Placed<'_>> = Vec::new();
-    let mut gateway: Option<(usize, usize)> = None;
-    for document in of_kind(read, "Interface") {
-        let own = static_addresses(document);
-        interface(report, document, &own);
-        if let Some(node) = document.root.get("gateway") {
-            if let Some((number, at)) = gateway {
-                let message = format!(
-                    "there may be only one gateway: two default routes contradict each other; the other is in document {number}, line {}",
-                    report.line(at)
-                );
-                report.fault(
-                    document.number,
-                    &format!("{}.gateway", document.path()),
-                    node.bytes.start,
-                    message,
-                );
-            }
-            gateway = gateway.or(Some((document.number, node.bytes.start)));
-        }
-        for placed in own {
-            let first = addresses.iter().find(|other| contradicts(other, &placed));
-            if let Some(message) = first.map(|first| contradiction(report, first, &placed)) {
-                report.fault(document.number, &placed.path, placed.at, message);
-            }
-            addresses.push(placed);
-        }
-    }
-}
-
-fn static_addresses(document: &Read) -> Vec<Placed<'_>> {
-    let items = document.root.get("addresses").map(Node::items).unwrap_or_default();
-    let placed = items.iter().take(ITEMS_MAX).enumerate().filter_map(|(index, item)| {
-        let subnet = address::subnet(item.text()?).ok()?;
-        let path = format!("{}.addresses[{index}]", document.path());
-        Some(Placed { document, path, at: item.bytes.start, subnet })
-    });
-    placed.collect()
-}
-
-/// One address twice, or overlapping subnets on two interfaces: the kernel could not tell which way to go.
-fn contradicts(first: &Placed<'_>, second: &Placed<'_>) -> bool {
-    let apart = first.document.number != second.document.number;
-    // The same text twice in one list is found with the list.
-    let same = first.subnet.address == second.subnet.address && (apart || first.subnet != second.subnet);
-    same || apart && first.subnet.overlaps(&second.subnet)
-}
-
-fn contradiction(report: &Report<'_>, first: &Placed<'_>, second: &Placed<'_>) -> String {
-    let place = format!("{}, document {}, line {}", first.path, first.document.number, report.line(first.at));
-    if first.subnet.address == second.subnet.address {
-        format!("{} is already the address of {place}", second.subnet.address)
-    } else {
-        format!("the subnet of {} overlaps that of {} ({place})", second.subnet, first.subnet)
-    }
-}
-
-fn interface(report: &mut Report<'_>, document: &Read, own: &[Placed<'_>]) {
-    let root = &document.root;
-    let has_addresses = root.get("addresses").is_some_and(|list| !list.items().is_empty());
-    let dhcp = root.get("dhcp").filter(|dhcp| matches!(dhcp.content, Content::Bool(true)));
-    if let Some(dhcp) = dhcp.filter(|_| has_addresses) {
-        let path = format!("{}.dhcp", document.path());
-        report.fault(
-            document.number,
-            &path,
-            dhcp.bytes.start,
-            "cannot be true together with addresses; leave one of them out",
-        );
-    }
-    for placed in own.iter().filter(|placed| placed.subnet.overlaps(&POD_SUBNET)) {
-        let message =
-            format!("the subnet of {} overlaps {POD_SUBNET}, where the node's pods are", placed.subnet);
-        report.fault(document.number, &placed.path, placed.at, message);
-    }
-    let Some(gateway) = root.get("gateway") else { return };
-    let path = format!("{}.gateway", document.path());
-    if !has_addresses {
-        let message = "needs addresses: with DHCP the server names the gateway";
-        report.fault(document.number, &path, gateway.bytes.start, message);
-        return;
-    }
-    let Some(address) = gateway.text().and_then(|text| address::usable(text).ok()) else { return };
-    if own.iter().any(|placed| placed.subnet.address == address) {
-        report.fault(
-            document.number,
-            &path,
-            gateway.bytes.start,
-            format!("{address} is the interface's own address"),
-        );
-    } else if !own.is_empty() && !own.iter().any(|placed| placed.subnet.contains(address)) {
-        let subnets: Vec<String> = own.iter().map(|placed| placed.subnet.to_string()).collect();
-        let message = format!("{address} lies in no subnet of the interface ({})", subnets.join(", "));
-        report.fault(document.number, &path, gateway.bytes.start, message);
-    }
 }
 
 fn disks(report: &mut Report<'_>, read: &[Read]) {
@@ -231,5 +129,34 @@ fn log_destinations(report: &mut Report<'_>, document: &Read) {
             let message = format!("is the log server of [{first}]; leave one out");
             report.fault(document.number, &path, url.bytes.start, message);
         }
+    }
+}
+
+/// One server, asked twice, would count as two that agree.
+fn time_servers(report: &mut Report<'_>, document: &Read) {
+    let items = document.root.get("servers").map(Node::items).unwrap_or_default();
+    let mut seen: BTreeMap<(String, u16), usize> = BTreeMap::new();
+    for (index, item) in items.iter().take(ITEMS_MAX).enumerate() {
+        let Some(server) = item.text().and_then(|text| time_url::parse(text).ok()) else { continue };
+        if let Some(first) = seen.insert((server.host, server.port), index) {
+            let path = format!("{}.servers[{index}]", document.path());
+            let message = format!("is the time server of [{first}]; leave one out");
+            report.fault(document.number, &path, item.bytes.start, message);
+        }
+    }
+}
+
+/// What a node does by itself it must know where to find.
+fn automation(report: &mut Report<'_>, document: &Read) {
+    let Some(automatic) = document.root.get("automatic") else { return };
+    if !matches!(automatic.content, Content::Bool(true)) {
+        return;
+    }
+    let sources = document.root.get("sources").map(Node::items).unwrap_or_default();
+    let missing = [("channel", document.root.get("channel").is_none()), ("sources", sources.is_empty())];
+    for (name, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+        let path = format!("{}.automatic", document.path());
+        let message = format!("cannot be true without {name}: the node would not know what to install");
+        report.fault(document.number, &path, automatic.bytes.start, message);
     }
 }

@@ -27,6 +27,7 @@ const SYSCTLS: &[(&str, &str)] = &[
     ("fs.protected_*", "it hardens the node"),
     ("fs.suid_dumpable", "it hardens the node"),
     ("kernel.randomize_va_space", "it hardens the node"),
+    ("net.ipv4.conf.all.promote_secondaries", "addresses must not go along with another one"),
     ("kernel.hostname", "the Machine document sets it"),
     ("kernel.domainname", "the Machine document sets it"),
 ];

@@ -37,7 +37,9 @@ fn fill(object: &mut Map<String, Value>, fields: &[Field]) {
         }
         let default = match field.default {
             Default::Absent | Default::Node(_) => continue,
+            Default::False => Value::Bool(false),
             Default::Integer(number) => Value::from(number),
+            Default::Text(text) => Value::from(text),
             Default::EmptyList => Value::Array(Vec::new()),
             Default::EmptyMap => Value::Object(Map::new()),
             Default::TrueUnless { field } => {

@@ -1,6 +1,12 @@
 //! Formats of texts: how each is checked, described and written as a regular expression for editors.
 
-use crate::{address, certificate, log_url, pod::is_name};
+use crate::{
+    address, certificate,
+    duration::{self, Seconds},
+    log_url,
+    pod::is_name,
+    time_url, update,
+};
 
 /// Longest text of one line that a setting holds.
 pub(crate) const LINE_MAX_BYTES: usize = 4096;
@@ -8,6 +14,9 @@ pub(crate) const LINE_MAX_BYTES: usize = 4096;
 const LOG_VALUE_MAX_BYTES: usize = 256;
 /// What the node itself says in a line of the logs.
 const LOG_FIELDS: [&str; 6] = ["timestamp", "node", "service", "severity", "message", "dropped"];
+
+/// With less, a release of some dozen MiB takes days.
+const RATE_MIN_BYTES: u64 = 4 << 10;
 
 /// What a text must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +29,16 @@ pub(crate) enum Format {
     Ip,
     /// An IP address that the node itself can have.
     OwnIp,
-    /// An IPv4 address with the length of its prefix.
+    /// An IP address with the length of its prefix.
     Subnet,
+    /// Where a route leads.
+    Destination,
+    /// Next hop of a route.
+    NextHop,
+    /// Hardware address of an Ethernet device.
+    Mac,
+    /// A text without white space and slashes.
+    Word,
     /// `http` or `https`, without credentials.
     Url,
     RegistryHost,
@@ -45,6 +62,21 @@ pub(crate) enum Format {
     LabelValue,
     /// Any text of one line.
     Line,
+    /// Name of a release channel.
+    Channel,
+    /// A duration within these bounds, in seconds.
+    Duration {
+        min: u32,
+        max: u32,
+    },
+    /// Hour and minute.
+    TimeOfDay,
+    /// Bytes per second.
+    Rate,
+    /// `tcp`, `http` or `https`.
+    Probe,
+    /// `nts` or `ntp`, host and perhaps port.
+    TimeUrl,
 }
 
 impl Format {
@@ -66,6 +98,15 @@ impl Format {
             Self::Ip => address::server(text).map(drop),
             Self::OwnIp => address::own(text).map(drop),
             Self::Subnet => address::subnet(text).map(drop),
+            Self::Destination => address::destination(text).map(drop),
+            Self::NextHop => address::next_hop(text).map(drop),
+            Self::Mac => {
+                need(address::mac(text).is_some(), "must be a hardware address, such as 52:54:00:12:34:56")
+            }
+            Self::Word => need(
+                is_line(text) && !text.contains(|c: char| c.is_whitespace() || c == '/'),
+                "must be a text without white space and '/'",
+            ),
             Self::Url => url(text),
             Self::RegistryHost => need(
                 is_registry_host(text),
@@ -92,6 +133,18 @@ impl Format {
                 "must be the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
             ),
             Self::Line => need(is_line(text), "must be a text of one line that is not empty"),
+            Self::Channel => need(
+                update::is_channel(text),
+                "must end in the Kubernetes minor version that it holds, such as stable-k1.37",
+            ),
+            Self::Duration { min, max } => duration(text, min, max),
+            Self::TimeOfDay => need(
+                update::time_of_day(text).is_some(),
+                "must be a time of the day from 00:00 to 23:59, in UTC, such as \"02:00\"",
+            ),
+            Self::Rate => rate(text),
+            Self::Probe => update::probe(text).map(drop),
+            Self::TimeUrl => time_url::parse(text).map(drop),
         }
     }
 
@@ -102,7 +155,10 @@ impl Format {
             Self::DnsName => Some(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
             Self::Ipv4 => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"),
             Self::Ip | Self::OwnIp => Some("^[0-9a-fA-F.:]+$"),
-            Self::Subnet => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
+            Self::Subnet | Self::Destination => Some("^[0-9a-fA-F.:]+/[0-9]{1,3}$"),
+            Self::NextHop => Some("^[0-9a-fA-F.:]+$"),
+            Self::Mac => Some("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"),
+            Self::Word => Some(r"^[^/\s]+$"),
             Self::Url => Some("^https?://[^@?# ]+$"),
             Self::RegistryHost => Some(r"^(_default|[-A-Za-z0-9.]+(:[0-9]{1,5})?)$"),
             Self::LogUrl => Some(r"^(udp|tcp)://([-A-Za-z0-9.]+|\[[0-9a-fA-F.:]+\]):[0-9]{1,5}/?$"),
@@ -118,6 +174,12 @@ impl Format {
             Self::SysctlName => Some("^[a-z][-a-zA-Z0-9_]*(\\.[-a-zA-Z0-9_/]+)+$"),
             Self::LabelKey => Some(r"^([-a-z0-9.]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"),
             Self::LabelValue => Some("^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"),
+            Self::Channel => Some(r"^[a-z][-a-z0-9]*-k1\.[0-9]{1,3}$"),
+            Self::Duration { .. } => Some("^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"),
+            Self::TimeOfDay => Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+            Self::Rate => Some("^[1-9][0-9]*(B|[KMGTP]i?B)$"),
+            Self::Probe => Some("^(tcp|https?)://[^@?# ]+$"),
+            Self::TimeUrl => Some(r"^nt[ps]://([-A-Za-z0-9.]+|\[[0-9a-fA-F.:]+\])(:[0-9]{1,5})?/?$"),
         }
     }
 
@@ -128,7 +190,11 @@ impl Format {
             Self::DnsName => "DNS name",
             Self::Ipv4 => "IPv4 address",
             Self::Ip | Self::OwnIp => "IP address",
-            Self::Subnet => "IPv4 address with prefix, such as `192.0.2.17/24`",
+            Self::Subnet => "IP address with prefix, such as `192.0.2.17/24`",
+            Self::Destination => "network, such as `198.51.100.0/24`",
+            Self::NextHop => "IP address",
+            Self::Mac => "hardware address, such as `52:54:00:12:34:56`",
+            Self::Word => "text without white space",
             Self::Url => "`http` or `https` URL",
             Self::RegistryHost => "host[:port]",
             Self::LogUrl => "`udp://host:port` or `tcp://host:port`",
@@ -142,6 +208,12 @@ impl Format {
             Self::LabelKey => "Kubernetes label key",
             Self::LabelValue => "Kubernetes label value",
             Self::Line | Self::LogValue => "text of one line",
+            Self::Channel => "name of a channel, such as `stable-k1.37`",
+            Self::Duration { .. } => "duration, such as `90s` or `1h30m`",
+            Self::TimeOfDay => "time of the day, such as `02:00`",
+            Self::Rate => "bytes per second, such as `500KiB`",
+            Self::Probe => "`tcp://host:port`, or `http` or `https` URL",
+            Self::TimeUrl => "`nts://host[:port]` or `ntp://host[:port]`",
         }
     }
 }
@@ -209,11 +281,11 @@ pub(crate) fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn url(text: &str) -> Result<(), String> {
+pub(crate) fn url(text: &str) -> Result<(), String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let rest = rest.ok_or("must be a URL that begins with https:// or http://")?;
     if rest.contains('@') {
-        return Err("must hold no user or password; put them into credentials".into());
+        return Err("must hold no user or password; those of a registry go into its credentials".into());
     }
     need(!rest.contains(['?', '#']), "must have neither '?' nor '#'")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -290,6 +362,20 @@ fn label_key(text: &str) -> Result<(), String> {
         !reserved || allowed,
         "is a label that a kubelet may not give to its own node; use a domain of your own, or node.kubernetes.io",
     )
+}
+
+fn duration(text: &str, min: u32, max: u32) -> Result<(), String> {
+    let Some(duration) = duration::parse(text) else {
+        return Err("must be whole numbers with units, such as 90s, 30m, 1h30m or 2d".into());
+    };
+    let (min, max) = (Seconds(min.into()), Seconds(max.into()));
+    let fits = (min..=max).contains(&duration);
+    if fits { Ok(()) } else { Err(format!("must be from {min} to {max}")) }
+}
+
+fn rate(text: &str) -> Result<(), String> {
+    let fine = size(text).is_ok_and(|bytes| bytes >= RATE_MIN_BYTES);
+    need(fine, "must be bytes per second, at least 4KiB: a whole number with a unit, such as 500KiB")
 }
 
 /// Bytes of a size such as "8GiB".

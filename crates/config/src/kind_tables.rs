@@ -2,7 +2,9 @@
 
 use crate::{
     format::Format,
+    link_tables::{BOND, BRIDGE, DUMMY, INTERFACE, VLAN},
     table::{Default, Field, Kind, Multiplicity, Type},
+    update_table::UPDATE,
 };
 
 /// Most items of most lists; a node has a handful of each.
@@ -13,6 +15,8 @@ const MANY_MAX: usize = 1024;
 const API_ADDRESSES_MAX: usize = 16;
 /// Each log server has memory of its own on the node.
 const LOG_DESTINATIONS_MAX: usize = 4;
+/// Four find a server that is wrong; more than eight help nobody.
+const TIME_SERVERS_MAX: usize = 8;
 /// Each is in every line.
 const LOG_FIELDS_MAX: usize = 16;
 
@@ -20,6 +24,10 @@ pub(crate) const KINDS: &[Kind] = &[
     MACHINE,
     API,
     INTERFACE,
+    VLAN,
+    BOND,
+    BRIDGE,
+    DUMMY,
     RESOLVER,
     KUBELET,
     STATIC_POD,
@@ -29,6 +37,8 @@ pub(crate) const KINDS: &[Kind] = &[
     VOLUME,
     SWAP,
     LOGGING,
+    TIME,
+    UPDATE,
 ];
 
 const CERTIFICATES: Type = Type::List { item: &Type::Text(Format::Certificate), min: 1, max: MANY_MAX };
@@ -113,41 +123,6 @@ clientCAs:
     -----BEGIN CERTIFICATE-----
     MIIBXTCCAQOgAwIBAgIUB3qQ5W0rQ0c1pH4m0Y0mY2N0ZXh0MAoGCCqGSM49BAMC
     -----END CERTIFICATE-----
-",
-};
-
-const INTERFACE: Kind = Kind {
-    name: "Interface",
-    multiplicity: Multiplicity::Named { field: "name" },
-    doc: "How a network interface gets its addresses. Without any document of this kind, every Ethernet interface asks DHCP.",
-    fields: &[
-        Field::new("name", Type::Text(Format::InterfaceName), "Name of the interface.").required(),
-        Field::new("dhcp", Type::Bool, "Whether it asks DHCPv4. Not together with `addresses`.")
-            .default(Default::TrueUnless { field: "addresses" }),
-        Field::new(
-            "addresses",
-            Type::List { item: &Type::Text(Format::Subnet), min: 0, max: ITEMS_MAX },
-            "Static IPv4 addresses, each with the length of its prefix.",
-        )
-        .default(Default::EmptyList),
-        Field::new(
-            "gateway",
-            Type::Text(Format::Ipv4),
-            "Next hop of the default route; in the subnet of one of `addresses`.",
-        ),
-        Field::new(
-            "mtu",
-            Type::Integer { min: 576, max: 9216 },
-            "Largest packet in bytes. Without it, what the interface has.",
-        ),
-    ],
-    example: "\
-apiVersion: cairn.dev/v1alpha1
-kind: Interface
-name: eth0
-addresses:
-  - 192.0.2.17/24
-gateway: 192.0.2.1
 ",
 };
 
@@ -373,5 +348,25 @@ destinations:
   - url: tcp://logs.example.com:5514
 fields:
   site: harbour
+",
+};
+
+const TIME: Kind = Kind {
+    name: "Time",
+    multiplicity: Multiplicity::AtMostOne,
+    doc: "Servers that the node asks for the time. Without it, those that DHCP names.",
+    fields: &[Field::new(
+        "servers",
+        Type::List { item: &Type::Text(Format::TimeUrl), min: 0, max: TIME_SERVERS_MAX },
+        "Servers. Those of `nts` prove who they are by a certificate; nobody vouches for the time of `ntp`, so that the \
+         node does not judge certificates by it. Of three and more, most must agree. An empty list asks nobody.",
+    )
+    .required()],
+    example: "\
+apiVersion: cairn.dev/v1alpha1
+kind: Time
+servers:
+  - nts://time.example.com
+  - ntp://192.0.2.1
 ",
 };

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use serde_json::{Map, Value};
 
-use crate::{LogDestination, StaticPod};
+use crate::{Interface, LogDestination, StaticPod, TimeServer, Update};
 
 /// A whole configuration, defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub struct NodeConfig {
     pub revoked: Vec<String>,
     /// Api: where it is served; none means at all addresses of the node.
     pub api_addresses: BTreeSet<IpAddr>,
-    /// Interface documents, by name.
+    /// Interface, Vlan, Bond, Bridge and Dummy documents; no two have one name.
     pub interfaces: Vec<Interface>,
     /// Resolver; absent means what DHCP says.
     pub resolver: Option<Resolver>,
@@ -44,30 +44,10 @@ pub struct NodeConfig {
     pub swap: Option<Swap>,
     /// Logging; absent means that no lines leave the node but by the API.
     pub logging: Option<Logging>,
-}
-
-/// How an interface gets its addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Name of the link, such as "eth0".
-    pub name: String,
-    /// Whether it asks DHCPv4. Not together with static addresses.
-    pub dhcp: bool,
-    /// Static addresses.
-    pub addresses: Vec<Subnet>,
-    /// Next hop of the default route; lies within one of the addresses' subnets.
-    pub gateway: Option<Ipv4Addr>,
-    /// Largest packet, 576 to 9216 bytes.
-    pub mtu_bytes: Option<u32>,
-}
-
-/// An IPv4 address with the length of its prefix, as in "10.0.0.5/24".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subnet {
-    /// Address.
-    pub address: Ipv4Addr,
-    /// 1 to 32.
-    pub prefix_length: u8,
+    /// Time: who is asked for the time; absent means whom DHCP names.
+    pub time: Option<Vec<TimeServer>>,
+    /// Update; without one nothing is installed unasked.
+    pub update: Update,
 }
 
 /// Who resolves names.

@@ -42,7 +42,7 @@ pub(crate) fn parse(url: &str) -> Result<LogDestination, String> {
     destination.ok_or_else(|| "must name a host and a port, as in tcp://logs.example.com:5514".into())
 }
 
-fn host_and_port(authority: &str) -> Option<(String, u16)> {
+pub(crate) fn host_and_port(authority: &str) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once("]:")?;

@@ -86,6 +86,10 @@ pub enum Subject {
     Swap,
     /// Where lines of logs are sent.
     Logging,
+    /// Who is asked for the time.
+    Time,
+    /// Which releases are followed, and when they are installed.
+    Updates,
     /// The disk that an installer may write.
     InstallDisk,
 }
@@ -107,6 +111,8 @@ impl fmt::Display for Subject {
             Self::Volume(name) => write!(f, "volume {name}"),
             Self::Swap => f.write_str("swap"),
             Self::Logging => f.write_str("logging"),
+            Self::Time => f.write_str("time"),
+            Self::Updates => f.write_str("updates"),
             Self::InstallDisk => f.write_str("install disk"),
         }
     }
@@ -175,6 +181,8 @@ impl Plan {
             | Subject::Volume(_)
             | Subject::Swap
             | Subject::Logging
+            | Subject::Time
+            | Subject::Updates
             | Subject::InstallDisk => false,
         })
     }
@@ -225,7 +233,7 @@ fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
         }
         Subject::Swap => new.swap.is_some().then_some(Condition::Swap),
         Subject::Logging => new.logging.is_some().then_some(Condition::Logging),
-        Subject::Labels | Subject::InstallDisk => None,
+        Subject::Labels | Subject::Time | Subject::Updates | Subject::InstallDisk => None,
     }
 }
 
@@ -281,6 +289,8 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     draft.whole(Effect::Live, Subject::Trust, reason::trust(old, new));
     draft.whole(Effect::Restart(&[APID]), Subject::ApiAddresses, reason::api_addresses(old, new));
     draft.whole(Effect::Live, Subject::Logging, reason::logging(old, new));
+    draft.whole(Effect::Live, Subject::Time, reason::time(old, new));
+    draft.whole(Effect::Live, Subject::Updates, reason::updates(old, new));
     draft.whole(Effect::Live, Subject::Labels, reason::labels(old, new));
     draft.whole(Effect::Live, Subject::InstallDisk, reason::install_disk(old, new));
     draft.0

@@ -89,7 +89,9 @@ fn default(field: &Field) -> String {
     match field.default {
         _ if field.required => "required".into(),
         Default::Absent => "none".into(),
+        Default::False => "`false`".into(),
         Default::Integer(number) => format!("`{number}`"),
+        Default::Text(text) => format!("`{text}`"),
         Default::EmptyList => "`[]`".into(),
         Default::EmptyMap => "`{}`".into(),
         Default::TrueUnless { field } => format!("`true` without `{field}`, else `false`"),

@@ -55,6 +55,8 @@ fn property(field: &Field) -> Value {
         schema["writeOnly"] = true.into();
     }
     match field.default {
+        Default::False => schema["default"] = false.into(),
+        Default::Text(text) => schema["default"] = text.into(),
         Default::Integer(number) => schema["default"] = number.into(),
         Default::EmptyList => schema["default"] = json!([]),
         Default::EmptyMap => schema["default"] = json!({}),

@@ -61,7 +61,9 @@ impl Field {
 pub(crate) enum Default {
     /// Nothing; `doc` says what that means.
     Absent,
+    False,
     Integer(u32),
+    Text(&'static str),
     EmptyList,
     EmptyMap,
     /// True unless `field` holds something.

@@ -1,6 +1,7 @@
 //! A configuration that says everything is read, written and shown as it is.
 
-use config::{Bus, Documents, Subnet, effective, parse, redact};
+use config::{Bus, Documents, Expiry, Seconds, Subnet, Weekday, effective, parse, redact};
+use netplan::{Bond, BondMode, Bridge, Device, HashPolicy, Kind, LacpRate};
 use serde_json::json;
 
 const GOOD: &str = include_str!("good.yaml");
@@ -19,7 +20,7 @@ fn every_field_reaches_the_controllers() {
     assert_eq!((disk.min_bytes, disk.max_bytes), (Some(64 << 30), Some(2_000_000_000_000)));
     assert_eq!((config.client_cas.len(), config.revoked.len()), (1, 1));
     assert_eq!(config.api_addresses, ["192.0.2.17", "2001:db8::17"].map(|ip| ip.parse().unwrap()).into());
-    let [eth0, eth1] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
+    let [eth0, eth1, ..] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
     let first = Subnet { address: [192, 0, 2, 17].into(), prefix_length: 24 };
     assert_eq!((eth0.dhcp, eth0.addresses[0], eth0.mtu_bytes), (false, first, Some(9000)));
     assert_eq!(eth0.gateway, Some([192, 0, 2, 1].into()));
@@ -44,6 +45,72 @@ fn every_field_reaches_the_controllers() {
 }
 
 #[test]
+fn links_stand_on_each_other() {
+    let config = parse(GOOD).unwrap();
+    let [_, _, trunk, bond, vlan, bridge, dummy] = config.interfaces.as_slice() else { panic!() };
+    let selector = trunk.selector.clone().unwrap();
+    assert_eq!(
+        (selector.mac, selector.driver.as_deref()),
+        (Some([0x52, 0x54, 0, 0x12, 0x34, 0x56]), Some("igc"))
+    );
+    assert_eq!((trunk.device.clone(), trunk.dhcp), (Device::Hardware, false));
+    let mode = BondMode::Lacp { rate: LacpRate::Fast, hash: HashPolicy::Layer34 };
+    let settings = Bond { mode, monitor_interval_ms: 50 };
+    assert_eq!(bond.device, Device::Bond { settings, ports: vec!["eth2".into(), "eth3".into()] });
+    let routes: Vec<String> = bond.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["::/0 via fe80::1 metric 512", "10.0.0.0/8 via 203.0.113.30 metric 50 table 100"]);
+    assert_eq!(bond.addresses[1].to_string(), "2001:db8:1::17/64");
+    assert_eq!(vlan.device, Device::Vlan { parent: "trunk".into(), id: 20 });
+    assert!(!vlan.dhcp && vlan.addresses.is_empty(), "it is a port");
+    let settings = Bridge { spanning_tree: Some(400) };
+    assert_eq!(bridge.device, Device::Bridge { settings, ports: vec!["cameras".into(), "eth4".into()] });
+    assert!(bridge.dhcp);
+    assert_eq!((dummy.device.clone(), dummy.mtu_bytes), (Device::Dummy, Some(1500)));
+
+    let plain = "apiVersion: cairn.dev/v1alpha1\nkind: Bond\nname: b\n---\n\
+                 apiVersion: cairn.dev/v1alpha1\nkind: Bridge\nname: s\nstp: true\n---\n"
+        .to_owned()
+        + GOOD.split("\n---\n").nth(1).unwrap();
+    let plain = parse(&plain).unwrap().interfaces;
+    let settings = Bond { mode: BondMode::ActiveBackup, monitor_interval_ms: 100 };
+    assert_eq!(plain[0].device, Device::Bond { settings, ports: vec![] });
+    assert_eq!(plain[1].device.kind(), Some(Kind::Bridge(Bridge { spanning_tree: Some(1500) })));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let page = include_str!("../../../docs/networking.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let api = GOOD.split("\n---\n").nth(1).unwrap();
+    let config = parse(&format!("{example}---\n{api}\n")).unwrap_or_else(|errors| panic!("{errors}"));
+    let names: Vec<&str> = config.interfaces.iter().map(|link| link.name.as_str()).collect();
+    assert_eq!(names, ["trunk", "office", "cameras", "shelf"]);
+}
+
+#[test]
+fn updates_are_read_and_have_defaults() {
+    let update = parse(GOOD).unwrap().update;
+    assert_eq!((update.channel.as_deref(), update.automatic), (Some("stable-k1.37"), true));
+    assert_eq!(update.sources, ["https://updates.example.org/cairn", "http://192.0.2.80:8080"]);
+    let windows: Vec<String> = update.windows.iter().map(ToString::to_string).collect();
+    assert_eq!(windows, ["Sat Sun 02:00 for 4h", "daily 23:30 for 1h30m"]);
+    assert_eq!((update.windows[0].start_minute, update.windows[1].start_minute), (120, 1410));
+    assert!(update.windows[0].days.iter().eq(&[Weekday::Sat, Weekday::Sun]));
+    assert_eq!((update.random_delay, update.bandwidth_limit_bytes), (Seconds(1800), Some(500 << 10)));
+    assert_eq!(update.not_while, ["http://127.0.0.1:8080/busy"]);
+    let probes: Vec<String> = update.gate.probes.iter().map(ToString::to_string).collect();
+    assert_eq!(probes, ["tcp://[2001:db8::1]:443", "http://127.0.0.1:8080/healthz"]);
+    assert_eq!((update.gate.deadline, update.metadata_expiry), (Seconds(360), Expiry::Ignore));
+
+    let api = GOOD.split("\n---\n").nth(1).unwrap();
+    let none = parse(api).unwrap().update;
+    assert!(!none.automatic && none.channel.is_none() && none.windows.is_empty());
+    assert_eq!((none.gate.deadline, none.metadata_expiry), (Seconds(300), Expiry::Enforce));
+    let empty = parse(&format!("{api}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Update\ngate: {{}}\n"));
+    assert_eq!(empty.unwrap().update, none);
+}
+
+#[test]
 fn documents_are_written_as_they_were_read() {
     let documents = Documents::parse(GOOD).unwrap();
     assert_eq!(
@@ -61,7 +128,14 @@ fn documents_are_written_as_they_were_read() {
             "Sysctl",
             "Volume/recordings",
             "Swap",
-            "Logging"
+            "Logging",
+            "Update",
+            "Interface/trunk",
+            "Bond/bond0",
+            "Vlan/cameras",
+            "Bridge/lan",
+            "Dummy/services",
+            "Time"
         ]
     );
     assert_eq!(documents.to_yaml().unwrap(), GOOD);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use config::{
-    Credentials, DiskSelector, Interface, LogDestination, Logging, NodeConfig, Registry, Resolver, StaticPod,
-    Subnet, Swap, Transport, Volume, parse,
+    Credentials, DiskSelector, Interface, LogDestination, Logging, NodeConfig, Registry, Resolver, Seconds,
+    StaticPod, Subnet, Swap, TimeServer, Transport, Update, Volume, parse,
     plan::{Condition, Effect, Plan, Subject, plan},
 };
 use proptest::prelude::*;
@@ -67,6 +67,12 @@ fn reasons_say_what_changes() {
             "fields: {site: mill}",
             "live logging: Logging.fields.site changes from harbour to mill\n",
         ),
+        (
+            "automatic: true\nwindows:\n  - {days: [Sat, Sun], start: \"02:00\", duration: 4h}\n",
+            "windows:\n",
+            "live updates: Update.automatic changes from true to false; Update.windows changes from [Sat Sun 02:00 for 4h, daily 23:30 for 1h30m] to [daily 23:30 for 1h30m]\n",
+        ),
+        ("[https://updates.example.org/cairn, ", "[", "live updates: Update.sources changes\n"),
         (
             "\n  site: harbour",
             "\n  site: mill",
@@ -154,7 +160,7 @@ fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
     prop::collection::btree_map("eth[0-2]", settings, 0..3).prop_map(|map| {
         let link = |(name, (dhcp, addresses, mtu_bytes)): (_, (_, _, Option<u32>))| {
             let gateway = mtu_bytes.filter(|mtu| mtu % 2 == 0).map(|_| [192, 0, 2, 1].into());
-            Interface { name, dhcp, addresses, gateway, mtu_bytes }
+            Interface { name, dhcp, addresses, gateway, mtu_bytes, ..Interface::default() }
         };
         map.into_iter().map(link).collect()
     })
@@ -200,6 +206,19 @@ fn logging() -> impl Strategy<Value = Option<Logging>> {
     )
 }
 
+fn update() -> impl Strategy<Value = Update> {
+    let settings =
+        (prop::option::of("[ab]-k1.37"), list(), any::<bool>(), 0_u64..3, prop::option::of(1_u64..3));
+    settings.prop_map(|(channel, sources, automatic, delay, bandwidth_limit_bytes)| Update {
+        channel,
+        sources,
+        automatic,
+        random_delay: Seconds(delay),
+        bandwidth_limit_bytes,
+        ..Update::default()
+    })
+}
+
 fn destination(port: u16) -> LogDestination {
     LogDestination { transport: Transport::Tcp, host: "a.example".into(), port }
 }
@@ -217,7 +236,8 @@ fn node() -> impl Strategy<Value = NodeConfig> {
     let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list(), addresses);
     let second = (interfaces(), prop::option::of(list()), words(), pods(), registries());
     let volumes = prop::collection::btree_map("[ab]", selector(), 0..3);
-    let third = (list(), words(), volumes, prop::option::of(1_u32..3), logging());
+    let time = prop::option::of(list().prop_map(|hosts| hosts.iter().map(TimeServer::plain).collect()));
+    let third = (list(), words(), volumes, prop::option::of(1_u32..3), logging(), (time, update()));
     (first, second, third).prop_map(|(first, second, third)| {
         let kubelet = second.2.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         let resolver = second.1.map(|search| Resolver { servers: vec![[192, 0, 2, 53].into()], search });
@@ -238,6 +258,8 @@ fn node() -> impl Strategy<Value = NodeConfig> {
             volumes: third.2.into_iter().map(|(name, disk)| Volume { name, disk }).collect(),
             swap: third.3.map(|zram_percent| Swap { zram_percent }),
             logging: third.4,
+            time: third.5.0,
+            update: third.5.1,
         }
     })
 }
@@ -275,6 +297,8 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
         Subject::Volume(name) => replace(&mut node.volumes, &new.volumes, |volume| volume.name == *name),
         Subject::Swap => node.swap = new.swap,
         Subject::Logging => node.logging = new.logging.clone(),
+        Subject::Time => node.time = new.time.clone(),
+        Subject::Updates => node.update = new.update.clone(),
         Subject::InstallDisk => node.install_disk = new.install_disk.clone(),
     }
     node.interfaces.sort_by(|one, other| one.name.cmp(&other.name));

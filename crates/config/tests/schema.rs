@@ -108,6 +108,10 @@ fn what_a_schema_can_tell_is_refused() {
         ("net.core.somaxconn: 4096", "somaxconn: 4096"),
         ("net.core.somaxconn: 4096", "net.core.somaxconn: true"),
         ("zramPercent: 75", "zramPercent: 900"),
+        ("channel: stable-k1.37", "channel: stable"),
+        ("{start: 23:30, duration: 1h30m}", "{days: [Sat, Sun], start: \"02:00\", duration: 4h}"),
+        ("start: \"02:00\"", "start: \"24:00\""),
+        ("tcp://[2001:db8::1]:443", "icmp://192.0.2.1"),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");

@@ -23,6 +23,9 @@ pub struct Lease {
     pub routes: Vec<Route>,
     /// Name servers in order of preference.
     pub dns: Vec<Ipv4Addr>,
+    /// Time servers in order of preference.
+    #[serde(default)]
+    pub ntp: Vec<Ipv4Addr>,
     /// Domain to complete names with.
     pub domain: Option<String>,
     /// Host name that the server proposes.
@@ -86,6 +89,7 @@ mod tests {
             rebind_s: 0,
             routes: Vec::new(),
             dns: Vec::new(),
+            ntp: Vec::new(),
             domain: None,
             hostname: None,
             mtu: None,

@@ -22,6 +22,8 @@ const LEASE_FOREVER: u32 = u32::MAX;
 const ROUTES_MAX: usize = 64;
 /// Most name servers that are taken from a reply; resolvers use three.
 const DNS_MAX: usize = 8;
+/// Longest list of time servers that is taken.
+const NTP_MAX: usize = 8;
 /// Smallest MTU that every IPv4 host must accept (RFC 1122 section 3.3.3).
 const MTU_MIN: u16 = 576;
 /// Longest host or domain name (RFC 1035 section 2.3.4).
@@ -180,6 +182,7 @@ impl Options {
             rebind_s,
             routes: self.routes(),
             dns: self.addresses(OptionCode::DomainNameServer).take(DNS_MAX).collect(),
+            ntp: self.addresses(OptionCode::NtpServers).take(NTP_MAX).collect(),
             domain: self.name(OptionCode::DomainName),
             hostname: self.name(OptionCode::Hostname),
             mtu: self.array(OptionCode::InterfaceMtu).map(u16::from_be_bytes).filter(|mtu| *mtu >= MTU_MIN),

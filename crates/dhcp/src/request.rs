@@ -10,7 +10,7 @@ const MESSAGE_MIN_BYTES: usize = 300;
 const MESSAGE_MAX_BYTES: u16 = 1500;
 
 /// Options that we understand. RFC 3442 wants the classless routes before the router.
-const PARAMETERS: [OptionCode; 10] = [
+const PARAMETERS: [OptionCode; 11] = [
     OptionCode::SubnetMask,
     OptionCode::ClasslessStaticRoute,
     OptionCode::Router,
@@ -18,6 +18,7 @@ const PARAMETERS: [OptionCode; 10] = [
     OptionCode::Hostname,
     OptionCode::DomainName,
     OptionCode::InterfaceMtu,
+    OptionCode::NtpServers,
     OptionCode::AddressLeaseTime,
     OptionCode::Renewal,
     OptionCode::Rebinding,

@@ -162,3 +162,5 @@ pub const SEED_ADMIN_CA: &str = "admin-ca.pem";
 pub const API_PORT: u16 = 50000;
 /// User and group id of apid.
 pub const APID_UID: u32 = 100;
+/// User and group id of the time daemon.
+pub const NTP_UID: u32 = 101;

@@ -12,6 +12,10 @@ pub const RUN_ETC: &str = "/run/cairn/etc";
 pub const INIT_CONTROL: &str = "/run/init/control.sock";
 /// Directory of service logs: `<service>.log` and, after rotation, `<service>.log.1`.
 pub const SERVICE_LOGS: &str = "/run/log";
+/// Logs of all boots: segments of `crates/logstore`.
+pub const LOGS: &str = "/var/log/cairn";
+/// What each log server has got of them.
+pub const SHIPPING: &str = "/var/lib/cairn/shipping.json";
 /// machined's internal API (gRPC on a stream socket; peers: root and apid).
 pub const MACHINED_API: &str = "/run/machined/api.sock";
 /// What machined renders for apid (directory 0750 root:apid).
@@ -29,6 +33,14 @@ pub const APID_ADDRESSES: &str = "/run/apid/addresses";
 /// JSON: {"node_id": string, "time_floor_s": seconds since 1970, "mode": "running" (default), "maintenance" or
 /// "recovery"}.
 pub const APID_IDENTITY: &str = "/run/apid/identity.json";
+/// The time daemon's rendered configuration.
+pub const NTP_CONFIG: &str = "/run/cairn/ntp.toml";
+/// CAs, in PEM, that time servers may be signed by, besides the image's own.
+pub const NTP_CA: &str = "/run/cairn/ntp-ca.pem";
+/// Folder of the time daemon (0755 ntp).
+pub const NTP: &str = "/run/ntp";
+/// Socket on which the time daemon says how it stands.
+pub const NTP_OBSERVE: &str = "/run/ntp/observe";
 /// containerd's socket.
 pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// containerd's rendered configuration.
@@ -49,3 +61,5 @@ pub const CNI_BIN: &str = "/usr/libexec/cni";
 pub const CNI_CONFIG: &str = "/etc/cni/net.d";
 /// Release facts of the image: os-release(5) with CAIRN_* fields.
 pub const OS_RELEASE: &str = "/etc/os-release";
+/// Root metadata of the release repositories that this image's node updates from (The Update Framework).
+pub const UPDATE_ROOT: &str = "/usr/share/cairn/update/root.json";

@@ -41,10 +41,15 @@ pub const KINDS: &[&Kind] = &[
     &spec::Volume::KIND,
     &spec::Link::KIND,
     &spec::Address::KIND,
+    &spec::Route::KIND,
+    &spec::Neighbour::KIND,
     &spec::Pod::KIND,
     &spec::Image::KIND,
     &spec::Generation::KIND,
     &spec::Corruption::KIND,
+    &spec::Slot::KIND,
+    &spec::Upgrade::KIND,
+    &spec::TimeServer::KIND,
 ];
 
 /// Finds a kind by its name, plural or alias.
@@ -74,10 +79,15 @@ mod tests {
         assert_columns_are_fields::<spec::Volume>();
         assert_columns_are_fields::<spec::Link>();
         assert_columns_are_fields::<spec::Address>();
+        assert_columns_are_fields::<spec::Route>();
+        assert_columns_are_fields::<spec::Neighbour>();
         assert_columns_are_fields::<spec::Pod>();
         assert_columns_are_fields::<spec::Image>();
         assert_columns_are_fields::<spec::Generation>();
         assert_columns_are_fields::<spec::Corruption>();
+        assert_columns_are_fields::<spec::Slot>();
+        assert_columns_are_fields::<spec::Upgrade>();
+        assert_columns_are_fields::<spec::TimeServer>();
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The specs of all kinds.
 
+mod network;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Kind, Spec};
+pub use network::{Address, Link, Neighbour, Route};
 
 /// A service of PID 1; the id is its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,62 +103,6 @@ impl Spec for Volume {
         aliases: &["vol"],
         description: "File systems that the node keeps",
         columns: &["phase", "device", "mountPoint", "sizeBytes", "usedMib"],
-    };
-}
-
-/// A network link; the id is its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Link {
-    /// Interface index.
-    pub index: u32,
-    /// "ether", "loopback", "bridge", "veth" and so on.
-    pub kind: String,
-    /// Hardware address, lower-case hex with colons; empty when it has none.
-    pub hardware_address: String,
-    /// Maximum transmission unit.
-    pub mtu_bytes: u32,
-    /// Whether the link is administratively up.
-    pub up: bool,
-    /// Whether there is a carrier.
-    pub carrier: bool,
-}
-
-impl Spec for Link {
-    const KIND: Kind = Kind {
-        name: "link",
-        plural: "links",
-        aliases: &[],
-        description: "Network interfaces",
-        columns: &["kind", "up", "carrier", "mtuBytes", "hardwareAddress"],
-    };
-}
-
-/// An address of a link; the id is `<link>/<address>/<prefix length>`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Address {
-    /// Address with prefix length.
-    pub address: String,
-    /// Name of the link.
-    pub link: String,
-    /// "inet" or "inet6".
-    pub family: String,
-    /// "global", "link" or "host".
-    pub scope: String,
-    /// Who set it: "dhcp", "static" or "kernel".
-    pub source: String,
-    /// Whether this is the node's own address.
-    pub primary: bool,
-}
-
-impl Spec for Address {
-    const KIND: Kind = Kind {
-        name: "address",
-        plural: "addresses",
-        aliases: &["addr"],
-        description: "Addresses of network interfaces",
-        columns: &["address", "link", "source", "scope", "primary"],
     };
 }
 
@@ -286,5 +233,128 @@ impl Spec for Corruption {
         aliases: &[],
         description: "Blocks that were damaged or unreadable",
         columns: &["device", "source", "events", "lastBlock"],
+    };
+}
+
+/// One of the two places for a release of the OS; the id is "A" or "B".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Slot {
+    /// Release version; empty in an empty slot.
+    pub version: String,
+    /// "empty", "trial", "confirmed" or "failed".
+    pub state: String,
+    /// Starts that are left to a trial.
+    pub tries_left: Option<u8>,
+    /// Starts, other than trials, since the API was last served from this slot.
+    pub boots_since_alive: u8,
+    /// Whether it boots when no trial is due.
+    pub active: bool,
+    /// Whether it runs now.
+    pub running: bool,
+}
+
+impl Spec for Slot {
+    const KIND: Kind = Kind {
+        name: "slot",
+        plural: "slots",
+        aliases: &[],
+        description: "Places of releases of the OS",
+        columns: &["version", "state", "triesLeft", "bootsSinceAlive", "active", "running"],
+    };
+}
+
+/// What becomes of releases; there is one, "upgrade".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upgrade {
+    /// "idle", "resolving", "fetching", "verifying", "recording", "staged", "rebooting", "trial", "fallingBack",
+    /// "waiting" or "backingOff".
+    pub phase: String,
+    /// Release that is worked on; empty when none is, or it is not known yet.
+    pub version: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Who asked for it; empty for the node itself.
+    pub author: String,
+    /// Blocks of 4096 bytes that are done.
+    pub blocks_done: u64,
+    /// All of them.
+    pub blocks_total: u64,
+    /// Content that came from the source.
+    pub bytes_fetched: u64,
+    /// Content that need not come.
+    pub bytes_saved: u64,
+    /// What it waits for or why it failed for now.
+    pub message: String,
+    /// Release of the work before; empty when there was none.
+    pub last_version: String,
+    /// "confirmed", "written", "failed", "noVerdict", "stopped" or "cancelled"; empty when there was none.
+    pub last_outcome: String,
+    /// Why it ended so; empty when all went well.
+    pub last_reason: String,
+    /// Mirrors that something is held against.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// What is held against a mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Host and port.
+    pub name: String,
+    /// How often it failed.
+    pub failures: u32,
+    /// How often it sent something else than what is signed.
+    pub wrong: u32,
+    /// What went wrong at last.
+    pub last: String,
+}
+
+impl Spec for Upgrade {
+    const KIND: Kind = Kind {
+        name: "upgrade",
+        plural: "upgrades",
+        aliases: &[],
+        description: "What becomes of releases of the OS",
+        columns: &[
+            "phase",
+            "version",
+            "blocksDone",
+            "blocksTotal",
+            "bytesFetched",
+            "lastVersion",
+            "lastOutcome",
+        ],
+    };
+}
+
+/// A time server that the node asks; the id is its URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeServer {
+    /// Who named it: "configuration" or "dhcp".
+    pub origin: String,
+    /// Whether it proves who it is (NTS, RFC 8915).
+    pub authenticated: bool,
+    /// Whether it answers.
+    pub reachable: bool,
+    /// Whether the node's clock is corrected, by whichever servers.
+    pub synchronized: bool,
+    /// Address and port that it was found at; empty while it was not.
+    pub address: String,
+    /// By how much its clock is ahead of the node's, in milliseconds.
+    pub offset_ms: Option<i64>,
+    /// Time for a question and its answer, in milliseconds.
+    pub delay_ms: Option<i64>,
+}
+
+impl Spec for TimeServer {
+    const KIND: Kind = Kind {
+        name: "timeserver",
+        plural: "timeservers",
+        aliases: &["time"],
+        description: "Servers that the node asks for the time",
+        columns: &["origin", "authenticated", "reachable", "synchronized", "offsetMs", "delayMs"],
     };
 }

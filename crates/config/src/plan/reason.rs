@@ -7,9 +7,10 @@ use std::{
     fmt::Display,
 };
 
+use netplan::{Bond, BondMode, Bridge, Device, Selector};
 use serde_json::Value;
 
-use crate::{DiskSelector, Interface, NodeConfig, Registry, StaticPod, Volume};
+use crate::{DiskSelector, Expiry, Interface, NodeConfig, Registry, StaticPod, Update, Volume};
 
 /// Longest value that is shown.
 const VALUE_MAX_CHARS: usize = 64;
@@ -46,17 +47,57 @@ pub(super) fn trusted_certificates(old: &NodeConfig, new: &NodeConfig) -> Option
 }
 
 pub(super) fn interface(old: Option<&Interface>, new: Option<&Interface>) -> Option<String> {
-    let (old, new) = match both("Interface", old, new, |link| &link.name) {
-        Ok(pair) => pair,
-        Err(whole) => return whole,
+    let path = |link: &Interface| format!("{}/{}", link.kind(), link.name);
+    let (old, new) = match (old, new) {
+        (Some(old), Some(new)) if old.kind() == new.kind() => (old, new),
+        (Some(old), Some(new)) => return Some(format!("{} takes the place of {}", path(new), path(old))),
+        (None, Some(new)) => return Some(format!("{} is added", path(new))),
+        (Some(old), None) => return Some(format!("{} is removed", path(old))),
+        (None, None) => return None,
     };
-    let name = |field: &str| format!("Interface/{}.{field}", new.name);
-    joined([
+    let name = |field: &str| format!("{}.{field}", path(new));
+    let (was, is) = (device(old), device(new));
+    let settings = is.keys().chain(was.keys()).copied().collect::<BTreeSet<_>>();
+    let settings = settings.into_iter().map(|field| changed(&name(field), was.get(field), is.get(field)));
+    let rest = [
         changed(&name("dhcp"), Some(&old.dhcp), Some(&new.dhcp)),
         changed(&name("addresses"), list(&old.addresses).as_ref(), list(&new.addresses).as_ref()),
         changed(&name("gateway"), old.gateway.as_ref(), new.gateway.as_ref()),
+        changed(&name("routes"), list(&old.routes).as_ref(), list(&new.routes).as_ref()),
         changed(&name("mtu"), old.mtu_bytes.as_ref(), new.mtu_bytes.as_ref()),
-    ])
+    ];
+    joined(settings.chain(rest))
+}
+
+/// What is set of a link itself, by field.
+fn device(link: &Interface) -> BTreeMap<&'static str, String> {
+    let mut fields = BTreeMap::new();
+    if let Some(Selector { mac, path, driver }) = &link.selector {
+        let octets = mac.map(|mac| mac.map(|octet| format!("{octet:02x}")).join(":"));
+        fields.extend(octets.map(|mac| ("select.mac", mac)));
+        fields.extend(path.clone().map(|path| ("select.path", path)));
+        fields.extend(driver.clone().map(|driver| ("select.driver", driver)));
+    }
+    fields.extend(list(link.device.ports()).map(|ports| ("ports", ports)));
+    match &link.device {
+        Device::Hardware | Device::Dummy => {}
+        Device::Vlan { parent, id } => {
+            fields.extend([("parent", parent.clone()), ("id", id.to_string())]);
+        }
+        Device::Bond { settings: Bond { mode, monitor_interval_ms }, .. } => {
+            fields
+                .extend([("mode", mode.to_string()), ("monitorIntervalMs", monitor_interval_ms.to_string())]);
+            if let BondMode::Lacp { rate, hash } = mode {
+                fields.extend([("lacpRate", rate.to_string()), ("hashPolicy", hash.to_string())]);
+            }
+        }
+        Device::Bridge { settings: Bridge { spanning_tree }, .. } => {
+            fields.extend([("stp", spanning_tree.is_some().to_string())]);
+            let delay = spanning_tree.map(|delay| format!("{} s", delay / 100));
+            fields.extend(delay.map(|delay| ("forwardDelay", delay)));
+        }
+    }
+    fields
 }
 
 pub(super) fn resolver(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
@@ -146,6 +187,40 @@ pub(super) fn logging(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
     joined([
         changed("Logging.destinations", was.as_ref(), is.as_ref()),
         maps("Logging.fields", &old.fields, &new.fields),
+    ])
+}
+
+pub(super) fn time(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = match (&old.time, &new.time) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("Time is added".into()),
+        (Some(_), None) => return Some("Time is removed".into()),
+        (Some(old), Some(new)) => (list(old), list(new)),
+    };
+    joined([changed("Time.servers", old.as_ref(), new.as_ref())])
+}
+
+pub(super) fn updates(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = (&old.update, &new.update);
+    // A source's or a probe's URL may carry a token.
+    let hidden = |name: &str, differs: bool| differs.then(|| format!("Update.{name} changes"));
+    let limit =
+        |update: &Update| update.bandwidth_limit_bytes.map(|bytes| format!("{bytes} bytes per second"));
+    let expiry = |update: &Update| match update.metadata_expiry {
+        Expiry::Enforce => "enforce",
+        Expiry::Ignore => "ignore",
+    };
+    joined([
+        changed("Update.channel", old.channel.as_ref(), new.channel.as_ref()),
+        hidden("sources", old.sources != new.sources),
+        changed("Update.automatic", Some(&old.automatic), Some(&new.automatic)),
+        changed("Update.windows", list(&old.windows).as_ref(), list(&new.windows).as_ref()),
+        changed("Update.randomDelay", Some(&old.random_delay), Some(&new.random_delay)),
+        changed("Update.bandwidthLimit", limit(old).as_ref(), limit(new).as_ref()),
+        hidden("notWhile", old.not_while != new.not_while),
+        changed("Update.gate.deadline", Some(&old.gate.deadline), Some(&new.gate.deadline)),
+        hidden("gate.probes", old.gate.probes != new.gate.probes),
+        changed("Update.metadataExpiry", Some(&expiry(old)), Some(&expiry(new))),
     ])
 }
 
