@@ -1,6 +1,10 @@
 //! What every controller shares.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use config::NodeConfig;
 use tokio::sync::watch;
@@ -11,8 +15,10 @@ use crate::{
     follow::{Follower, Settled},
     health::Health,
     identity::Identity,
+    logs,
     release::Release,
     store::Store,
+    update,
 };
 
 /// Characters of the node id in a host name that is made from it.
@@ -45,6 +51,8 @@ pub struct Context {
     pub config: watch::Receiver<Arc<NodeConfig>>,
     /// Its generations, and changes of them.
     pub generations: Handle,
+    /// Releases of the OS, and requests for them.
+    pub updates: update::Handle,
     /// Which configuration the followers obey.
     pub settled: Settled,
     /// The running release.
@@ -59,8 +67,12 @@ pub struct Context {
     pub data_ready: watch::Receiver<bool>,
     /// The node's primary address, published by the network controller.
     pub address: watch::Sender<Option<IpAddr>>,
+    /// Time servers that DHCP names, published by the network controller.
+    pub time_servers: watch::Sender<Vec<Ipv4Addr>>,
     /// Conditions.
     pub health: Health,
+    /// Logs of this boot and of earlier ones.
+    pub logs: logs::Handle,
 }
 
 impl Context {

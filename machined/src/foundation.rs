@@ -19,7 +19,7 @@ use crate::{
     release::Release,
     storage::{self, BootState, Mirror, Origin, StorageError, SystemDisk},
     trust::{Trust, TrustError},
-    volumes,
+    update, volumes,
 };
 
 /// What must be there before the API can be served.
@@ -70,6 +70,8 @@ pub struct Foundation {
     pub trust: Arc<Trust>,
     /// Who it is.
     pub identity: Identity,
+    /// The slot that runs.
+    pub slot: Slot,
     /// Why all this stands on the mirror of STATE, if it does.
     pub lost: Option<String>,
 }
@@ -115,8 +117,9 @@ pub fn lay(release: &Release) -> Result<Foundation, FoundationError> {
         standing => standing,
     };
     let Standing { clock, store, chosen, trust, identity, lost } = standing?;
+    let (slot, _) = slot(&boot_state);
     let boot_state = Arc::new(Mutex::new(boot_state));
-    Ok(Foundation { disk, boot_state, clock, store, chosen, trust, identity, lost })
+    Ok(Foundation { disk, boot_state, clock, store, chosen, trust, identity, slot, lost })
 }
 
 fn stand(
@@ -135,7 +138,7 @@ fn stand(
     let trust = Arc::new(Trust::open(state, release.time_floor_s).map_err(FoundationError::Trust)?);
     let clock = BootClock::open().map_err(FoundationError::Clock)?;
     let store = GenerationStore::at(state);
-    let chosen = choose(&store, &clock, disk, boot_state, &trust)?;
+    let chosen = choose(&store, &clock, disk, boot_state, &trust, release)?;
     learn_first(&trust, &chosen);
     let kept = configuration::kept(&store, &chosen.index);
     configuration::check_anchors(boot_state, &trust, &chosen.running.config, &kept)
@@ -236,8 +239,17 @@ fn choose(
     disk: &SystemDisk,
     boot_state: &BootState,
     trust: &Trust,
+    release: &Release,
 ) -> Result<Chosen, FoundationError> {
     let (slot, on_trial) = slot(boot_state);
+    let returns = || {
+        let generation::Moment { boot, since_boot_ms } = clock.now();
+        let moment = ::update::Moment { boot, since_boot_ms, now_s: trust.floor_s() };
+        let record = boot_state.record();
+        record
+            .is_some_and(|record| update::is_returning(Path::new(path::STATE), moment, record, slot, release))
+    };
+    let on_trial = on_trial && !returns();
     let choose = || configuration::choose(store, &clock.now(), slot, on_trial).map_err(FoundationError::Boot);
     if let Some(chosen) = choose()? {
         return Ok(chosen);

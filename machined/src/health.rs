@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 17] = [
+pub const CONDITIONS: [&str; 20] = [
     "configuration",
     "containerd",
     "disks",
@@ -13,6 +13,7 @@ pub const CONDITIONS: [&str; 17] = [
     "integrity",
     "kubelet",
     "logging",
+    "logs",
     "network",
     "pods",
     "resolver",
@@ -21,6 +22,8 @@ pub const CONDITIONS: [&str; 17] = [
     "storage",
     "swap",
     "sysctls",
+    "time",
+    "update",
     "volumes",
     "watchdog",
 ];

@@ -33,7 +33,9 @@ mod shipping;
 mod startup;
 mod storage;
 mod store;
+mod timesync;
 mod trust;
+mod update;
 mod volumes;
 
 use std::process::ExitCode;

@@ -28,12 +28,12 @@ use crate::{
     foundation::{self, Foundation, FoundationError},
     health::{Health, Status},
     identity::Identity,
-    kubernetes, maintenance, network, notify, recovery,
+    kubernetes, logs, maintenance, network, notify, recovery,
     release::Release,
     settings, shipping,
     storage::{self, BootState, Mirror, StorageError, SystemDisk},
     store::Store,
-    trust, volumes,
+    timesync, trust, update, volumes,
 };
 
 /// Between attempts at what only a person or another disk can mend.
@@ -56,6 +56,9 @@ pub enum StartupError {
     /// apid does not learn where to listen.
     #[error("where the API is served cannot be written")]
     Addresses(#[source] RenderError),
+    /// Not even a thread can be started.
+    #[error("logs cannot be kept")]
+    Logs(#[source] io::Error),
     /// The API cannot be served.
     #[error("the internal API cannot be served")]
     Api(#[source] ApiError),
@@ -67,7 +70,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
     let control = Control::default();
     tokio::spawn(notify::keep_alive());
     let foundation = lay(&release, &control).await;
-    let Foundation { disk, boot_state, clock, store, chosen, trust, identity, lost } = foundation;
+    let Foundation { disk, boot_state, clock, store, chosen, trust, identity, slot, lost } = foundation;
     let node = describe(&identity);
     let config = &chosen.running.config;
     etc::render(&node.hostname(config), &node.machine_id, None).map_err(StartupError::Etc)?;
@@ -82,7 +85,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
         state: path::STATE.into(),
         boot_state: Arc::clone(&boot_state),
         trust: Arc::clone(&trust),
-        clock,
+        clock: clock.clone(),
         lost: lost.is_some().then(|| disk.clone()),
     };
     let Chosen { index, running, reboot } = chosen;
@@ -95,28 +98,48 @@ pub async fn run() -> Result<Infallible, StartupError> {
         resources: resources.clone(),
         keeper,
     };
+    let gate_s = u32::try_from(parts.running.config.update.gate.deadline.0).unwrap_or(u32::MAX);
     let (manager, generations) = Manager::new(parts);
+    let (updates, prepared) = update::prepare(&boot_state, slot, &release, gate_s);
+    let foundation = update::Foundation {
+        disk: disk.clone(),
+        boot_state: Arc::clone(&boot_state),
+        trust: Arc::clone(&trust),
+        clock: clock.clone(),
+        is_lost: lost.is_some(),
+    };
+    let logs = {
+        let trust = Arc::clone(&trust);
+        let boot = clock.now().boot.0.parse().map_err(io::Error::other).map_err(StartupError::Logs)?;
+        logs::Handle::start(boot, logs::Clock::new(move || trust.floor_s())).map_err(StartupError::Logs)?
+    };
     let context = Arc::new(Context {
         store: resources,
         control,
         config,
         settled,
         generations,
+        updates,
         release,
-        slot: slot(),
+        slot: slot_said(),
         node,
         identity: Arc::new(identity),
         data_ready,
         address: watch::Sender::new(None),
+        time_servers: watch::Sender::default(),
         health,
+        logs,
     });
     let listener = api::listen().map_err(StartupError::Api)?;
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
 
-    tokio::spawn(trust::run(Arc::clone(&trust)));
+    tokio::spawn(trust::run(Arc::clone(&trust), context.logs.clone()));
+    tokio::spawn(logs::run(Arc::clone(&context), lost.is_none()));
     tokio::spawn(controllers::run(Arc::clone(&context)));
     tokio::spawn(network::run(Arc::clone(&context)));
+    tokio::spawn(timesync::run(Arc::clone(&context), Arc::clone(&trust)));
+    tokio::spawn(update::run(Arc::clone(&context), prepared, foundation));
     match lost {
         None => {
             let mirror = Mirror::of(&disk).map_err(StartupError::Mirror)?;
@@ -130,7 +153,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
         Some(why) => context.health.set("storage", Status::Unhealthy, "StateLost", in_recovery(&why)),
     }
     tokio::spawn(manager.run(reboot));
-    api::serve(listener, context).await.map_err(StartupError::Api)?;
+    api::serve(listener, context, clock).await.map_err(StartupError::Api)?;
     // The server ends only with an error.
     std::future::pending().await
 }
@@ -215,7 +238,7 @@ fn describe(identity: &Identity) -> NodeIdentity {
     NodeIdentity { node_id: identity.node_id().to_owned(), machine_id: identity.machine_id().to_owned() }
 }
 
-fn slot() -> &'static str {
+fn slot_said() -> &'static str {
     match storage::boot_report() {
         Ok(Some(report)) => match report.slot {
             bootstate::Slot::A => "A",

@@ -42,10 +42,10 @@ impl Store {
 
     /// Replaces all resources of a kind.
     pub fn replace_all<S: Spec>(&self, all: impl IntoIterator<Item = (String, S)>) {
-        let mut kept = Vec::new();
+        let mut kept = BTreeSet::new();
         for (id, spec) in all {
             self.put(&id, &spec);
-            kept.push(id);
+            kept.insert(id);
         }
         let kind = const { &S::KIND };
         let gone: Vec<String> = self.read(|store| {

@@ -7,7 +7,10 @@ use std::{
     convert::Infallible,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     error_chain::error_chain,
+    logs,
     storage::{StorageError, replace_file},
 };
 
@@ -26,6 +30,8 @@ use crate::{
 pub const FILES: [&str; 2] = ["trust.json", "trust.mirror.json"];
 /// Between writes of the floor: so much may a power cut set it back, and so often flash is written for it.
 const FLOOR_INTERVAL: Duration = Duration::from_secs(3600);
+/// For the last lines to reach the disk, of what PID 1 gives a service to end.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why trust cannot be read, extended or kept.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +75,8 @@ pub struct Clients {
 pub struct Trust {
     state: PathBuf,
     kept: Mutex<Kept>,
-    floor_s: u64,
+    /// When it was opened; raised by what is learnt since.
+    floor_s: AtomicU64,
     opened: Instant,
 }
 
@@ -77,13 +84,25 @@ impl Trust {
     /// Reads what was kept below `state`. `image_time_s` is when the running image was made: it is not earlier now.
     pub fn open(state: &Path, image_time_s: u64) -> Result<Self, TrustError> {
         let kept = read(state)?;
-        let floor_s = kept.time_floor_s.max(image_time_s);
+        let floor_s = kept.time_floor_s.max(image_time_s).into();
         Ok(Self { state: state.to_owned(), kept: Mutex::new(kept), floor_s, opened: Instant::now() })
     }
 
     /// The earliest time that it can be now, in seconds since 1970. Rises with the monotonic clock.
     pub fn floor_s(&self) -> u64 {
-        self.floor_s.saturating_add(self.opened.elapsed().as_secs())
+        self.floor_s.load(Ordering::Relaxed).saturating_add(self.opened.elapsed().as_secs())
+    }
+
+    /// Learns from somebody who is to be believed that it is not earlier than this, in seconds since 1970. A large step is
+    /// kept at once, a small one in its turn. Says whether it was a large one.
+    pub fn raise_floor(&self, now_s: u64) -> Result<bool, TrustError> {
+        let former_s = self.floor_s();
+        self.floor_s.fetch_max(now_s.saturating_sub(self.opened.elapsed().as_secs()), Ordering::Relaxed);
+        let is_large = now_s.saturating_sub(former_s) >= FLOOR_INTERVAL.as_secs();
+        if is_large {
+            self.advance_floor()?;
+        }
+        Ok(is_large)
     }
 
     /// The CAs of the configuration that was confirmed last; nothing before the first.
@@ -162,8 +181,8 @@ fn read(state: &Path) -> Result<Kept, TrustError> {
 }
 
 /// Keeps the floor at start, which also mends a damaged copy, and then every hour. PID 1 ends machined with SIGTERM:
-/// the floor is kept once more, and the process ends.
-pub async fn run(trust: Arc<Trust>) -> io::Result<Infallible> {
+/// the floor and the last lines of the logs are kept, and the process ends.
+pub async fn run(trust: Arc<Trust>, logs: logs::Handle) -> io::Result<Infallible> {
     let mut terminate = signal(SignalKind::terminate())?;
     loop {
         advance(&trust).await;
@@ -171,6 +190,8 @@ pub async fn run(trust: Arc<Trust>) -> io::Result<Infallible> {
             () = tokio::time::sleep(FLOOR_INTERVAL) => {}
             _ = terminate.recv() => {
                 advance(&trust).await;
+                // A disk that hangs must not hold up the end.
+                tokio::time::timeout(LAST_LINES, logs.finish()).await.ok();
                 std::process::exit(0);
             }
         }
@@ -294,6 +315,19 @@ mod tests {
 
     fn trusted(clients: &Clients, cas: &[&Ca]) -> bool {
         clients.cas.certificates().iter().eq(cas.iter().map(|ca| ca.certificate()))
+    }
+
+    #[test]
+    fn the_floor_is_raised_by_who_is_believed_and_never_lowered() {
+        let state = tempfile::tempdir().unwrap();
+        let trust = Trust::open(state.path(), 1_000).unwrap();
+        assert!(!trust.raise_floor(500).unwrap());
+        assert!((1_000..1_060).contains(&trust.floor_s()));
+        assert!(trust.raise_floor(1_900_000_000).unwrap());
+        assert!((1_900_000_000..1_900_000_060).contains(&trust.floor_s()));
+        // A power cut now takes nothing of it.
+        let reopened = Trust::open(state.path(), 1_000).unwrap();
+        assert!(reopened.floor_s() >= 1_900_000_000);
     }
 
     #[test]

@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use apid::body::REQUEST_MAX_BYTES;
+use apid::gateway::CALL_TIMEOUT;
 use apid::limits::RUNNING;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::stream::unfold;
 use pki::Role;
 use proto::service::v1::StartRequest;
 use proto::service::v1::service_service_client::ServiceServiceClient;
+use proto::update::v1::{Chunk, UpgradeRequest, upgrade_request};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::Code;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 
 use crate::log;
-use crate::machined::{EMPTY_MESSAGE, HANGING};
+use crate::machined::{ECHOING, EMPTY_MESSAGE, HANGING};
 use crate::rig::{GET_VERSION, Rig, WATCH, code, fast_forward, stream, unary, until_available};
 
 #[tokio::test]
@@ -56,6 +62,36 @@ async fn long_requests_are_cut_off() {
     assert!(refused.message().contains("4194304 bytes"), "{refused:?}");
     // The connection and the one behind it go on.
     client.start(StartRequest { name: "kubelet".into() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_release_passes_however_long_and_large_it_is() {
+    let rig = Rig::start().await;
+    let mut grpc = Grpc::new(rig.client("pusher", Role::Admin).await);
+    grpc.ready().await.unwrap();
+    let (chunks, sent) = mpsc::channel(1);
+    let codec = tonic_prost::ProstCodec::<UpgradeRequest, UpgradeRequest>::default();
+    let call = grpc.streaming(
+        tonic::Request::new(unfold(sent, async |mut sent| Some((sent.recv().await?, sent)))),
+        PathAndQuery::from_static(ECHOING),
+        codec,
+    );
+    let mut echoed = call.await.unwrap().into_inner();
+    let mut pass = async |id| {
+        let chunk = Chunk { id, data: vec![0; 64 * 1024], ..Chunk::default() };
+        let request = UpgradeRequest { message: Some(upgrade_request::Message::Chunk(chunk)) };
+        chunks.send(request.clone()).await.unwrap();
+        assert_eq!(echoed.message().await.unwrap(), Some(request));
+    };
+    let count = u32::try_from(2 * REQUEST_MAX_BYTES / (64 * 1024)).unwrap();
+    for id in 0..count {
+        pass(id).await;
+    }
+    fast_forward(tokio::time::sleep(10 * CALL_TIMEOUT)).await;
+    pass(count).await;
+    drop(chunks);
+    assert_eq!(echoed.message().await.unwrap(), None);
+    assert_eq!(log::audit("pusher", ECHOING).await["status"], "Ok");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use apid::roles::{self, Shape};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
@@ -18,6 +19,8 @@ use tokio::task::{AbortHandle, JoinSet};
 
 /// An empty message in gRPC framing.
 pub const EMPTY_MESSAGE: &[u8] = &[0; 5];
+/// Sends back what it receives while it receives it.
+pub const ECHOING: &str = "/cairn.update.v1.UpdateService/Upgrade";
 /// Never answered.
 pub const HANGING: &str = "/cairn.machine.v1.MachineService/CheckHealth";
 
@@ -83,8 +86,13 @@ async fn answer(
 ) -> Result<Response<Frames>, Infallible> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    if path == ECHOING {
+        let (frames, receiver) = mpsc::channel(1);
+        tokio::spawn(echo(body, frames));
+        return Ok(respond(receiver));
+    }
     let Ok(body) = body.collect().await else { std::future::pending().await };
-    let streams = path.ends_with("/Watch") || path.contains("LogService");
+    let streams = roles::find(&path).is_some_and(|method| method.shape == Shape::Stream);
     let (frames, receiver) = mpsc::channel(1);
     if !streams {
         frames.try_send(Bytes::from_static(EMPTY_MESSAGE)).unwrap();
@@ -101,8 +109,21 @@ async fn answer(
     if hangs {
         std::future::pending::<()>().await;
     }
+    Ok(respond(receiver))
+}
+
+fn respond(receiver: mpsc::Receiver<Bytes>) -> Response<Frames> {
     let response = Response::builder().header("content-type", "application/grpc");
-    Ok(response.body(Frames { receiver, ended: false }).unwrap())
+    response.body(Frames { receiver, ended: false }).unwrap()
+}
+
+async fn echo(mut body: Incoming, frames: mpsc::Sender<Bytes>) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { return };
+        if frames.send(data).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The messages of a channel, then trailers that say that all is well.

@@ -6,13 +6,12 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use ::config::{Documents, TEXT_MAX_BYTES, diff, effective, plan::plan, redact};
 use generation::{Generation, Mode};
-use pki::{Role, signed::SignedRequest};
 use prost::Message as _;
 use proto::config::v1::{self as api, apply_response::Event};
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{config_convert as convert, config_status as refusal};
+use super::{config_convert as convert, config_status as refusal, signed};
 use crate::{
     configuration::{self, Accepted, Change, Outcome, Report, View, Whole},
     context::Context,
@@ -88,7 +87,7 @@ impl api::config_service_server::ConfigService for Service {
         let request = request.into_inner().request;
         let signer = request.as_ref().and_then(|request| request.certificates_der.first()).cloned();
         let (body, author) = self.verified(request, APPLY, &view)?;
-        let change = api::Change::decode(body.as_slice()).map_err(|_| refusal::malformed())?;
+        let change = api::Change::decode(body.as_slice()).map_err(|_| signed::malformed())?;
         let (base, running) = (view.index.base(), Arc::clone(&view.running));
         if let Some(api::change::Content::RollbackTo(to)) = change.content
             && to == view.index.confirmed().0
@@ -117,7 +116,7 @@ impl api::config_service_server::ConfigService for Service {
         let view = self.0.generations.view();
         let (body, author) = self.verified(request.into_inner().request, CONFIRM, &view)?;
         let api::ConfirmBody { generation } =
-            api::ConfirmBody::decode(body.as_slice()).map_err(|_| refusal::malformed())?;
+            api::ConfirmBody::decode(body.as_slice()).map_err(|_| signed::malformed())?;
         tracing::info!(author, generation, "an admin confirms");
         let generation = Generation(generation);
         self.0.generations.confirm(generation).await.map_err(|error| refusal::change(&error))?;
@@ -131,7 +130,7 @@ impl api::config_service_server::ConfigService for Service {
         let view = self.0.generations.view();
         let (body, author) = self.verified(request.into_inner().request, RESET, &view)?;
         let api::ResetBody { wipe_data } =
-            api::ResetBody::decode(body.as_slice()).map_err(|_| refusal::malformed())?;
+            api::ResetBody::decode(body.as_slice()).map_err(|_| signed::malformed())?;
         tracing::warn!(author, wipe_data, "a reset is asked for");
         self.0.generations.reset(wipe_data).await.map_err(|error| refusal::change(&error))?;
         Ok(Response::new(api::ResetResponse {}))
@@ -146,19 +145,8 @@ impl Service {
         method: &str,
         view: &View,
     ) -> Result<(Vec<u8>, String), Status> {
-        let request = request.ok_or_else(refusal::malformed)?;
-        let request = SignedRequest {
-            body: request.body,
-            signature: request.signature,
-            chain: request.certificates_der,
-            node_id: request.node_id,
-            epoch: request.epoch,
-            base_generation: request.base_generation,
-        };
         let base = view.index.base().0;
-        let verified = self.0.identity.verify(&request, method, base, Role::Admin);
-        let author = verified.map_err(|error| refusal::signature(&error))?;
-        Ok((request.body, author.subject.to_string()))
+        signed::verified(&self.0.identity, request, method, base)
     }
 
     fn epoch(&self) -> Vec<u8> {

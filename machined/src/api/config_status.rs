@@ -1,7 +1,6 @@
 //! Refusals of changes, as statuses that tell a client whether to mend, to read again or to wait.
 
 use generation::{Generation, Refusal};
-use pki::signed::SignedRefusal;
 use tonic::{Code, Status};
 
 use crate::{
@@ -9,11 +8,6 @@ use crate::{
     error_chain::error_chain,
     identity::{IdentityError, Mode},
 };
-
-/// A request that is not of the protocol.
-pub fn malformed() -> Status {
-    Status::invalid_argument("the request carries no signed change that can be read")
-}
 
 /// What is changed in recovery is lost with the boot.
 pub fn in_recovery(mode: Mode) -> Result<(), Status> {
@@ -55,19 +49,6 @@ pub fn lock_out(error: &IdentityError) -> Status {
         "this would lock you out: {}; keep the CA of your certificate until you use one of another CA",
         error_chain(error)
     ))
-}
-
-/// Not signed by an admin, or not for this node as it is.
-pub fn signature(error: &SignedRefusal) -> Status {
-    let code = match error {
-        SignedRefusal::Epoch | SignedRefusal::Generation { .. } => Code::Aborted,
-        SignedRefusal::Chain { .. }
-        | SignedRefusal::Client { .. }
-        | SignedRefusal::Signature
-        | SignedRefusal::Role { .. }
-        | SignedRefusal::Node => Code::PermissionDenied,
-    };
-    Status::new(code, error_chain(error))
 }
 
 /// Not granted as things are.

@@ -8,10 +8,17 @@ mod config_status;
 mod convert;
 mod identity;
 mod log;
+mod log_convert;
 mod machine;
 mod maintenance;
 mod resource;
 mod service;
+mod signed;
+mod update;
+mod update_convert;
+mod update_stream;
+#[cfg(test)]
+mod update_tests;
 
 use std::{
     fs,
@@ -24,6 +31,7 @@ use std::{
 };
 
 use layout::{APID_UID, path::MACHINED_API};
+pub use log_convert::timestamp;
 pub use maintenance::Maintenance;
 use proto::{
     config::v1::config_service_server::ConfigServiceServer,
@@ -32,12 +40,13 @@ use proto::{
     maintenance::v1::maintenance_service_server::MaintenanceServiceServer,
     resource::v1::resource_service_server::ResourceServiceServer,
     service::v1::service_service_server::ServiceServiceServer,
+    update::v1::update_service_server::UpdateServiceServer,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::Stream;
 use tonic::transport::Server;
 
-use crate::context::Context;
+use crate::{configuration::BootClock, context::Context};
 
 /// Largest request but for configurations: the biggest message is a certificate.
 const REQUEST_MAX_BYTES: usize = 256 * 1024;
@@ -68,7 +77,7 @@ pub fn listen() -> Result<UnixListener, ApiError> {
 }
 
 /// Serves until an error.
-pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), ApiError> {
+pub async fn serve(listener: UnixListener, context: Arc<Context>, clock: BootClock) -> Result<(), ApiError> {
     Server::builder()
         .concurrency_limit_per_connection(CONCURRENT_REQUESTS)
         .add_service(
@@ -92,7 +101,11 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>) -> Result<(), 
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .add_service(
-            IdentityServiceServer::new(identity::Service(context))
+            IdentityServiceServer::new(identity::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            UpdateServiceServer::new(update::Service::new(context, clock))
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .serve_with_incoming(Peers(listener))

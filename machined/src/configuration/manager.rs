@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bootstate::Slot;
 use config::NodeConfig;
 use generation::{Event, Generation, Index, Mode, Moment, Refusal};
 use tokio::{
@@ -83,6 +84,7 @@ pub(super) enum Command {
     Apply(Box<Change>, Answer<Accepted>),
     Rollback { base: Generation, author: String, answer: Answer<Accepted> },
     Confirm(Generation, Answer<()>),
+    SlotConfirmed(Slot, Answer<()>),
     Reset { wipe_data: bool, answer: Answer<()> },
 }
 
@@ -132,6 +134,11 @@ impl Handle {
     /// Keeps a generation on trial.
     pub async fn confirm(&self, generation: Generation) -> Result<(), Refused> {
         self.ask(|answer| Command::Confirm(generation, answer)).await
+    }
+
+    /// Tells that the slot that runs is kept, with the configuration that runs.
+    pub async fn slot_confirmed(&self, slot: Slot) -> Result<(), Refused> {
+        self.ask(|answer| Command::SlotConfirmed(slot, answer)).await
     }
 
     /// Notes a reset for the next start, and reboots.

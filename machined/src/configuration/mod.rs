@@ -31,4 +31,5 @@ pub use keeper::NodeKeeper;
 pub use manager::{Accepted, Change, Handle, Manager, Parts, Refused, View};
 pub use report::{Outcome, Report};
 pub use reset::{Reset, ResetError};
+pub use services::Services;
 pub use store::{GenerationStore, StoreError};

@@ -22,8 +22,8 @@ use crate::{error_chain::error_chain, health::Status, probes};
 const GATE: Duration = Duration::from_secs(90);
 /// What a gate leaves of a trial's time, so that its own reason is the one that is kept.
 const GATE_MARGIN: Duration = Duration::from_secs(2);
-/// Conditions that say nothing of how a change goes: its own, and whether somebody else can be reached.
-const ASIDE: [&str; 2] = ["configuration", "logging"];
+/// Conditions that say nothing of how a change goes: its own, whether somebody else can be reached, and releases.
+const ASIDE: [&str; 4] = ["configuration", "logging", crate::logs::CONDITION, "update"];
 
 impl<S: Services, K: Keeper> Manager<S, K> {
     pub(super) async fn obey(&mut self, command: Command) {
@@ -35,6 +35,9 @@ impl<S: Services, K: Keeper> Manager<S, K> {
             }
             Command::Confirm(generation, answer) => {
                 drop(answer.send(self.happen_or(Event::Confirm { generation }).await));
+            }
+            Command::SlotConfirmed(slot, answer) => {
+                drop(answer.send(self.happen_or(Event::SlotConfirmed { slot }).await));
             }
             Command::Reset { wipe_data, answer } => {
                 let noted = self.note_reset(wipe_data).await;

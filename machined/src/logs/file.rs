@@ -21,15 +21,6 @@ pub trait Filter: Send {
     fn filter(&mut self, bytes: &[u8]) -> Vec<u8>;
 }
 
-/// Sends bytes as they are.
-pub struct Plain;
-
-impl Filter for Plain {
-    fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
-        bytes.to_vec()
-    }
-}
-
 /// Sends the log at `path` until it ends, or, when following, until the client goes.
 pub async fn send(
     path: &Path,
@@ -194,6 +185,15 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    /// Sends bytes as they are.
+    struct Plain;
+
+    impl Filter for Plain {
+        fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
+            bytes.to_vec()
+        }
+    }
 
     fn log(lines: u32) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, ErrorKind, Seek as _, SeekFrom},
+    io::{self, ErrorKind},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -76,13 +76,6 @@ impl Kmsg {
         Ok(Self(receiver))
     }
 
-    /// Begins with the next message that comes.
-    pub fn open_at_end() -> io::Result<Self> {
-        let mut file = device()?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self(pipe::Receiver::from_file_unchecked(file)?))
-    }
-
     /// The next message that is there already.
     pub fn next_now(&mut self) -> io::Result<Option<Record>> {
         let mut buffer = [0; RECORD_BYTES];
@@ -102,13 +95,18 @@ impl Kmsg {
         }
     }
 
+    /// Waits until there may be one. Safe to cancel.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await
+    }
+
     /// Waits for the next message.
     pub async fn next(&mut self) -> io::Result<Record> {
         loop {
             if let Some(record) = self.next_now()? {
                 return Ok(record);
             }
-            self.0.readable().await?;
+            self.readable().await?;
         }
     }
 }

@@ -1,9 +1,9 @@
-//! New lines of all logs of a folder. Rotation loses none, unless a log is rotated three times between two looks.
+//! All lines of all logs of a folder. Rotation loses none, unless a log is rotated three times between two looks.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    io::{self, ErrorKind, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -20,6 +20,19 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// A longer line comes in pieces.
 const LINE_MAX_BYTES: usize = 8 * 1024;
 
+/// A line of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Whose log.
+    pub name: &'a str,
+    /// Number of the file in which it ends.
+    pub origin: u64,
+    /// Where in that it ends.
+    pub position: u64,
+    /// Without its line feed.
+    pub text: &'a [u8],
+}
+
 /// The logs of a folder: `<name>.log`, rotated to `<name>.log.1`.
 pub struct Tails {
     folder: PathBuf,
@@ -28,11 +41,12 @@ pub struct Tails {
 }
 
 impl Tails {
-    /// Begins with what is written from now on.
+    /// Begins with the first line that is there.
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         let changes = watch(folder).map_err(|source| LogError::read(folder, source))?;
         let mut tails = Self { folder: folder.to_owned(), changes, tails: BTreeMap::new() };
-        tails.discover(SeekFrom::End(0))?;
+        // From now on their files are held, whatever they are renamed to.
+        tails.discover()?;
         Ok(tails)
     }
 
@@ -49,17 +63,23 @@ impl Tails {
         }
     }
 
-    /// Hands over what is new: names of logs, and lines.
-    pub fn read(&mut self, mut take: impl FnMut(&str, &str)) -> Result<(), LogError> {
-        self.discover(SeekFrom::Start(0))?;
+    /// Hands over what is new, about so many bytes of each log; whether there is more.
+    pub fn read(&mut self, bytes: usize, mut take: impl FnMut(Line<'_>)) -> Result<bool, LogError> {
+        self.discover()?;
+        let mut is_more = false;
         for (name, tail) in &mut self.tails {
-            tail.read(&mut |line| take(name, line)).map_err(|source| LogError::read(&tail.path, source))?;
+            let mut left = bytes;
+            let read = tail.read(&mut left, &mut |origin, position, text| {
+                take(Line { name, origin, position, text });
+            });
+            read.map_err(|source| LogError::read(&tail.path, source))?;
+            is_more |= left == 0;
         }
-        Ok(())
+        Ok(is_more)
     }
 
     /// Looks for logs that are not known yet.
-    fn discover(&mut self, from: SeekFrom) -> Result<(), LogError> {
+    fn discover(&mut self) -> Result<(), LogError> {
         let error = |source| LogError::read(&self.folder, source);
         for entry in fs::read_dir(&self.folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
@@ -69,7 +89,7 @@ impl Tails {
             if self.tails.contains_key(name) {
                 continue;
             }
-            match Tail::open(&path, from) {
+            match Tail::open(&path) {
                 Ok(tail) => drop(self.tails.insert(name.to_owned(), tail)),
                 // Just renamed: the next look finds its successor.
                 Err(reason) if reason.kind() == ErrorKind::NotFound => {}
@@ -83,27 +103,37 @@ impl Tails {
 struct Tail {
     path: PathBuf,
     file: File,
+    origin: u64,
+    position: u64,
     lines: Lines,
 }
 
 impl Tail {
-    fn open(path: &Path, from: SeekFrom) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(from)?;
-        Ok(Self { path: path.to_owned(), file, lines: Lines::default() })
+    /// Begins with the file that was rotated, if one was.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = match File::open(older(path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => File::open(path)?,
+            file => file?,
+        };
+        let origin = file.metadata()?.ino();
+        Ok(Self { path: path.to_owned(), file, origin, position: 0, lines: Lines::default() })
     }
 
-    fn read(&mut self, take: &mut impl FnMut(&str)) -> io::Result<()> {
-        self.drain(take)?;
-        while let Some(newer) = reopened(&self.path, &self.file)? {
+    fn read(&mut self, left: &mut usize, take: &mut impl FnMut(u64, u64, &[u8])) -> io::Result<()> {
+        self.drain(left, take)?;
+        while *left > 0
+            && let Some(newer) = reopened(&self.path, &self.file)?
+        {
             // Nothing is added to a file that has been renamed, but before that something may have been.
-            self.drain(take)?;
-            if let Some(between) = self.between(&newer)? {
-                self.file = between;
-                self.drain(take)?;
+            self.drain(left, take)?;
+            if *left == 0 {
+                return Ok(());
             }
-            self.file = newer;
-            self.drain(take)?;
+            let next = self.between(&newer)?.unwrap_or(newer);
+            self.origin = next.metadata()?.ino();
+            self.position = 0;
+            self.file = next;
+            self.drain(left, take)?;
         }
         Ok(())
     }
@@ -120,48 +150,52 @@ impl Tail {
         Ok((!is_known).then_some(between))
     }
 
-    /// From the position to the end.
-    fn drain(&mut self, take: &mut impl FnMut(&str)) -> io::Result<()> {
+    /// From the position to the end, or until nothing is left of the bytes that may be read.
+    fn drain(&mut self, left: &mut usize, take: &mut impl FnMut(u64, u64, &[u8])) -> io::Result<()> {
         let mut piece = [0; PIECE_BYTES];
-        loop {
+        while *left > 0 {
             match self.file.read(&mut piece) {
                 Ok(0) => return Ok(()),
-                Ok(length) => self.lines.feed(piece.get(..length).unwrap_or_default(), take),
+                Ok(length) => {
+                    let origin = self.origin;
+                    let take = &mut |position, line: &[u8]| take(origin, position, line);
+                    self.lines.feed(piece.get(..length).unwrap_or_default(), &mut self.position, take);
+                    *left = left.saturating_sub(length);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 }
 
-/// Puts pieces together to lines.
+/// Puts pieces together to lines, in the same way wherever they are cut.
 #[derive(Default)]
 struct Lines {
     begun: Vec<u8>,
 }
 
 impl Lines {
-    fn feed(&mut self, bytes: &[u8], take: &mut impl FnMut(&str)) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            for part in text.chunks(LINE_MAX_BYTES) {
-                if self.begun.len() + part.len() > LINE_MAX_BYTES {
-                    self.end(take);
-                }
-                self.begun.extend_from_slice(part);
+    fn feed(&mut self, mut bytes: &[u8], position: &mut u64, take: &mut impl FnMut(u64, &[u8])) {
+        while let Some(first) = bytes.first() {
+            if self.begun.len() >= LINE_MAX_BYTES && *first != b'\n' {
+                take(*position, &self.begun);
+                self.begun.clear();
             }
-            if ends {
-                self.end(take);
+            let room = LINE_MAX_BYTES.saturating_sub(self.begun.len());
+            let end = bytes.iter().take(room + 1).position(|byte| *byte == b'\n');
+            let (text, rest) = bytes.split_at(end.unwrap_or(room.min(bytes.len())));
+            self.begun.extend_from_slice(text);
+            *position += text.len() as u64;
+            bytes = rest;
+            if end.is_some() {
+                *position += 1;
+                bytes = bytes.get(1..).unwrap_or_default();
+                take(*position, &self.begun);
+                self.begun.clear();
             }
         }
-    }
-
-    fn end(&mut self, take: &mut impl FnMut(&str)) {
-        let line = String::from_utf8_lossy(&self.begun);
-        if !line.trim_ascii().is_empty() {
-            take(&line);
-        }
-        self.begun.clear();
     }
 }
 

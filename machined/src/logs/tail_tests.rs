@@ -29,20 +29,26 @@ impl Log {
 
 fn look(tails: &mut Tails) -> Vec<String> {
     let mut seen = Vec::new();
-    tails.read(|name, line| seen.push(format!("{name}: {line}"))).unwrap();
+    // So little at once that lines are cut everywhere.
+    while tails
+        .read(7, |line| seen.push(format!("{}: {}", line.name, String::from_utf8_lossy(line.text))))
+        .unwrap()
+    {}
     seen
 }
 
 #[tokio::test]
-async fn only_what_is_new_is_read_and_new_logs_from_their_beginning() {
+async fn everything_is_read_once_from_the_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let mut kubelet = Log::create(folder.path(), "kubelet");
+    kubelet.write("older\n");
+    kubelet.rotate();
     kubelet.write("old\n");
     let mut tails = Tails::open(folder.path()).unwrap();
-    assert_eq!(look(&mut tails), [""; 0]);
+    assert_eq!(look(&mut tails), ["kubelet: older", "kubelet: old"]);
     kubelet.write("new\n\nha");
     tails.changed().await.unwrap();
-    assert_eq!(look(&mut tails), ["kubelet: new"]);
+    assert_eq!(look(&mut tails), ["kubelet: new", "kubelet: "]);
     let mut apid = Log::create(folder.path(), "apid");
     apid.write("first\n");
     kubelet.write("lf\n");
@@ -77,6 +83,32 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Look),
     ];
     prop::collection::vec(step, 0..40)
+}
+
+/// Lines with where they end.
+fn places(folder: &Path, bytes: usize) -> Vec<(u64, u64, Vec<u8>)> {
+    let mut tails = Tails::open(folder).unwrap();
+    let mut seen = Vec::new();
+    while tails.read(bytes, |line| seen.push((line.origin, line.position, line.text.to_vec()))).unwrap() {}
+    seen
+}
+
+#[tokio::test]
+async fn lines_end_at_the_same_places_however_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::create(folder.path(), "x");
+    for length in [LINE_MAX_BYTES - 1, LINE_MAX_BYTES, LINE_MAX_BYTES + 1, 0, 3 * LINE_MAX_BYTES, 5] {
+        log.write(&"x".repeat(length));
+        log.write("\n");
+    }
+    let at_once = places(folder.path(), usize::MAX);
+    let lengths: Vec<usize> = at_once.iter().map(|(_, _, text)| text.len()).collect();
+    let max = LINE_MAX_BYTES;
+    assert_eq!(lengths, [max - 1, max, max, 1, 0, max, max, max, 5]);
+    assert_eq!(at_once.last().unwrap().1, log.file.metadata().unwrap().len());
+    for bytes in [1, 100, LINE_MAX_BYTES, LINE_MAX_BYTES + 1] {
+        assert_eq!(places(folder.path(), bytes), at_once);
+    }
 }
 
 proptest! {

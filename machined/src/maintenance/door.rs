@@ -142,14 +142,7 @@ fn verify(
     node_id: &NodeId,
     floor_s: u64,
 ) -> Result<Given, Turned> {
-    let request = SignedRequest {
-        body: signed.body,
-        signature: signed.signature,
-        chain: signed.certificates_der,
-        node_id: signed.node_id,
-        epoch: signed.epoch,
-        base_generation: signed.base_generation,
-    };
+    let request = SignedRequest::from(signed);
     let expected = Expected { method: CONFIGURE, node_id, base: Base::FIRST, role: Role::Admin };
     let trusted = Trusted { cas: medium, revoked: &Revocations::default(), floor_s };
     let signer = signed::verify(&request, &expected, &trusted).map_err(Turned::Signature)?;
@@ -329,15 +322,7 @@ mod tests {
             let node = NodeId::parse(node).unwrap();
             let signed =
                 signed::sign(&key, &client.certificate, CONFIGURE, &node, Base::FIRST, TEXT.into()).unwrap();
-            let signed = api::SignedRequest {
-                body: signed.body,
-                signature: signed.signature,
-                certificates_der: signed.chain,
-                node_id: signed.node_id,
-                epoch: signed.epoch,
-                base_generation: signed.base_generation,
-            };
-            ConfigureRequest { signed: Some(signed), ..ConfigureRequest::default() }
+            ConfigureRequest { signed: Some(signed.into()), ..ConfigureRequest::default() }
         };
         let given = judge(signed(&medium, Role::Admin, "n1")).unwrap();
         assert_eq!((given.text.as_str(), given.author.as_str()), (TEXT, "eve"));

@@ -2,6 +2,7 @@
 
 use dhcp::{ReplyError, State};
 
+use super::intent::Fault;
 use crate::health::Status;
 
 /// Seconds without an answer after which someone should look.
@@ -12,8 +13,8 @@ const UNANSWERED_S: u64 = 4;
 pub struct View {
     /// Links that are to have addresses.
     pub links: Vec<Link>,
-    /// Links that the configuration names and that do not exist.
-    pub missing: Vec<String>,
+    /// Why documents are not obeyed.
+    pub faults: Vec<Fault>,
     /// Links that could be named.
     pub candidates: Vec<String>,
     /// The node has just started, so links may still negotiate.
@@ -59,8 +60,8 @@ pub type Judgement = (Status, &'static str, String);
 /// Judges the network: as its worst link stands.
 pub fn judge(view: &View) -> Judgement {
     let waits_or = if view.starting { Status::Progressing } else { Status::Unhealthy };
-    if !view.missing.is_empty() {
-        return (waits_or, "LinkMissing", missing(view));
+    if let Some(judgement) = faults(view, waits_or) {
+        return judgement;
     }
     let judged = view.links.iter().map(|link| judge_link(link, waits_or));
     let Some(worst) = judged.reduce(worse) else {
@@ -79,12 +80,19 @@ pub fn judge(view: &View) -> Judgement {
     }
 }
 
-fn missing(view: &View) -> String {
+/// What is missing may still come; two of a name stay two.
+fn faults(view: &View, waits_or: Status) -> Option<Judgement> {
+    let first = view.faults.first()?;
+    let messages: Vec<&str> = view.faults.iter().map(Fault::message).collect();
     let exist = match view.candidates.as_slice() {
         [] => "no Ethernet link exists".to_owned(),
         names => format!("there are: {}", names.join(", ")),
     };
-    format!("no link is called {}; {exist}", view.missing.join(", "))
+    let message = format!("{}; {exist}", messages.join("; "));
+    Some(match first {
+        Fault::Missing(_) => (waits_or, "LinkMissing", message),
+        Fault::Conflict(_) => (Status::Unhealthy, "LinkConflict", message),
+    })
 }
 
 /// The first of the worst.
@@ -160,7 +168,7 @@ mod tests {
 
     fn view(links: impl IntoIterator<Item = Link>) -> View {
         let links = links.into_iter().collect();
-        View { links, missing: vec![], candidates: vec![], starting: false, failure: None }
+        View { links, faults: vec![], candidates: vec![], starting: false, failure: None }
     }
 
     fn fixed(carrier: bool) -> Link {
@@ -185,11 +193,16 @@ mod tests {
     fn a_link_that_is_missing_is_named_with_those_that_exist() {
         let missing = |candidates: &[&str]| {
             let candidates = candidates.iter().map(ToString::to_string).collect();
-            judge(&View { missing: vec!["eth7".into()], candidates, ..view([fixed(true)]) })
+            let faults = vec![Fault::Missing("no link is called eth7".into())];
+            judge(&View { faults, candidates, ..view([fixed(true)]) })
         };
         let expected = "no link is called eth7; there are: eth0, eth1";
         assert_eq!(missing(&["eth0", "eth1"]), (Status::Unhealthy, "LinkMissing", expected.to_owned()));
         assert_eq!(missing(&[]).2, "no link is called eth7; no Ethernet link exists");
+        let faults = vec![Fault::Conflict("a and b".into()), Fault::Missing("c".into())];
+        let (status, reason, message) = judge(&View { faults, starting: true, ..view([fixed(true)]) });
+        assert_eq!((status, reason), (Status::Unhealthy, "LinkConflict"));
+        assert_eq!(message, "a and b; c; no Ethernet link exists");
     }
 
     #[test]

@@ -6,27 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::NodeConfig;
+use netplan::{Desired, Device, Link, Observed, Operation, Plan, plan};
 use tokio::time::sleep;
 
 use super::Environment;
 use super::condition::{self, View, judge};
+use super::desired::primary;
 use super::error::NetworkError;
 use super::execute::execute;
-use super::intent::{Intent, Source, candidates, intent};
+use super::intent::{Fault, Intent, Source, candidates, intent};
 use super::lease_store::LeaseStore;
 use super::monitor::Monitor;
 use super::mtu_store::MtuStore;
 use super::netlink::Netlink;
-use super::observation::{Link, Observation};
-use super::plan::{Desired, Operation, plan, primary};
-use super::publish::publish;
+use super::publish::{View as Published, publish, publish_neighbours};
 use super::resolv;
+use super::seen::KernelRoute;
 use super::uplink::boottime_ms;
 use super::uplinks::Uplinks;
 use crate::health::Status;
 
 /// Links negotiate for up to this long after the start before their silence is a fault.
 const START_MS: u64 = 8_000;
+/// Looks in a row until nothing is left to do: two rounds of changes at most (crates/netplan), and a look at the outcome.
+const LOOKS_MAX: usize = 3;
+/// Between listings of neighbours: on a busy link something happens to one of them all the time.
+const NEIGHBOURS_PACE_MS: u64 = 2_000;
 /// First and longest wait after something failed.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LAST_MS: u64 = 64_000;
@@ -46,6 +51,9 @@ pub struct Controller {
     retry: Retry,
     /// While links may still negotiate: until when.
     starting_until_ms: Option<u64>,
+    /// When neighbours are listed again, once something happened to them.
+    neighbours_at_ms: Option<u64>,
+    observed: Observed,
     seen: Seen,
 }
 
@@ -53,13 +61,28 @@ pub struct Controller {
 #[derive(Default)]
 struct Seen {
     fixed: Vec<condition::Link>,
-    missing: Vec<String>,
+    faults: Vec<Fault>,
     candidates: Vec<String>,
+}
+
+/// How changes went.
+struct Outcome {
+    /// No address is missing.
+    addressed: bool,
+    /// What failed first.
+    failure: Option<NetworkError>,
+}
+
+impl Outcome {
+    const fn fine() -> Self {
+        Self { addressed: true, failure: None }
+    }
 }
 
 /// What ended the sleep.
 enum Wake {
     Changed(io::Result<()>),
+    NeighbourChanged(io::Result<()>),
     Reply(u32, io::Result<Vec<u8>>),
     Timer,
     Configured,
@@ -78,6 +101,8 @@ impl Controller {
             first_look: true,
             retry: Retry::default(),
             starting_until_ms: Some(boottime_ms().saturating_add(START_MS)),
+            neighbours_at_ms: Some(boottime_ms()),
+            observed: Observed::default(),
             seen: Seen::default(),
         }
     }
@@ -101,6 +126,7 @@ impl Controller {
     async fn serve(&mut self, wait: &mut Retry) -> Result<Infallible, NetworkError> {
         // Before the first look: no change falls between.
         let monitor = Monitor::open().map_err(NetworkError::Monitor)?;
+        let neighbours = Monitor::of_neighbours().map_err(NetworkError::Monitor)?;
         let netlink = Netlink::connect().map_err(NetworkError::Connect)?;
         self.dirty = true;
         loop {
@@ -110,21 +136,30 @@ impl Controller {
             }
             self.report();
             self.environment.config.settle(&self.config);
-            match self.sleep(&monitor).await {
+            match self.sleep(&monitor, &neighbours).await {
                 Wake::Changed(result) => {
                     result.map_err(NetworkError::Monitor)?;
                     self.dirty = true;
                 }
+                Wake::NeighbourChanged(result) => {
+                    result.map_err(NetworkError::Monitor)?;
+                    let next_ms = boottime_ms().saturating_add(NEIGHBOURS_PACE_MS);
+                    self.neighbours_at_ms.get_or_insert(next_ms);
+                }
                 Wake::Reply(link, reply) => self.dirty |= self.uplinks.reply(link, reply),
-                Wake::Timer => self.timer(),
+                Wake::Timer => {
+                    self.timer();
+                    self.list_neighbours(&netlink).await?;
+                }
                 Wake::Configured => self.configure(),
             }
         }
     }
 
-    async fn sleep(&mut self, monitor: &Monitor) -> Wake {
-        let deadlines = [self.uplinks.timer_ms(), self.retry.at_ms, self.starting_until_ms];
-        let deadline_ms = deadlines.into_iter().flatten().min();
+    async fn sleep(&mut self, monitor: &Monitor, neighbours: &Monitor) -> Wake {
+        let own = [self.retry.at_ms, self.starting_until_ms, self.neighbours_at_ms];
+        let deadlines = own.into_iter().chain([self.uplinks.timer_ms()]);
+        let deadline_ms = deadlines.flatten().min();
         let timer = async {
             match deadline_ms {
                 Some(at_ms) => sleep(Duration::from_millis(at_ms.saturating_sub(boottime_ms()))).await,
@@ -136,6 +171,7 @@ impl Controller {
             result = monitor.changed() => Wake::Changed(result),
             (link, reply) = self.uplinks.receive() => Wake::Reply(link, reply),
             () = timer => Wake::Timer,
+            result = neighbours.changed(), if self.neighbours_at_ms.is_none() => Wake::NeighbourChanged(result),
             () = self.environment.config.changed() => Wake::Configured,
         }
     }
@@ -165,65 +201,103 @@ impl Controller {
         self.dirty |= self.uplinks.timer();
     }
 
-    /// Brings the kernel's state to what it should be, and publishes.
-    async fn reconcile(&mut self, netlink: &Netlink) -> Result<(), NetworkError> {
-        self.dirty = false;
-        let mut observed = netlink.observe(&self.environment.sysfs).await?;
-        self.mtus.complete(&mut observed.links);
-        let config = Arc::clone(&self.config);
-        let intent = self.intent(&config, &observed);
-        self.uplinks.follow(&intent, &self.hostname());
-        self.write_resolv_conf();
-        let operations = plan(&observed, &self.uplinks.desired(&intent));
-        let addressed = self.carry_out(netlink, &observed, operations).await;
-        // What fails elsewhere must not hide an address that works.
-        if addressed {
-            self.announce(&self.uplinks.desired(&intent));
+    async fn list_neighbours(&mut self, netlink: &Netlink) -> Result<(), NetworkError> {
+        if self.neighbours_at_ms.take_if(|at| boottime_ms() >= *at).is_some() {
+            publish_neighbours(&self.environment.store, &self.observed, &netlink.neighbours().await?);
         }
-        let own = *self.environment.address.borrow();
-        publish(&self.environment.store, &observed, &config.interfaces, own);
-        self.seen = look(&intent, &observed);
         Ok(())
     }
 
-    fn intent<'a>(&mut self, config: &'a NodeConfig, observed: &'a Observation) -> Intent<'a> {
-        let first_look = std::mem::replace(&mut self.first_look, false);
-        let current = self.uplinks.current(observed, first_look);
-        let had_lease = |link: &Link| link.mac().is_some_and(|mac| self.uplinks.had_lease(mac));
-        intent(&config.interfaces, &observed.links, current, had_lease)
-    }
-
-    /// Makes changes; false when an address is missing afterwards.
-    async fn carry_out(
-        &mut self,
-        netlink: &Netlink,
-        observed: &Observation,
-        operations: Vec<Operation>,
-    ) -> bool {
-        let mut failure = None;
-        let mut addressed = true;
-        for operation in operations {
-            if let Operation::SetMtu { link, .. } = operation {
-                let link = observed.links.iter().find(|known| known.index == link);
-                link.into_iter().for_each(|link| self.mtus.about_to_change(link));
+    /// Brings the kernel's state to what it should be, and publishes.
+    async fn reconcile(&mut self, netlink: &Netlink) -> Result<(), NetworkError> {
+        self.dirty = false;
+        let config = Arc::clone(&self.config);
+        let mut outcome = Outcome::fine();
+        for number in 1..=LOOKS_MAX {
+            let (mut observed, routes) = netlink.observe(&self.environment.sysfs).await?;
+            self.mtus.complete(&mut observed.links);
+            let intent = self.intent(&config, &observed);
+            self.uplinks.follow(&intent, &self.hostname());
+            self.write_resolv_conf();
+            self.announce_time_servers();
+            let desired = self.uplinks.desired(&intent);
+            let planned = plan(&observed, &desired);
+            if number < LOOKS_MAX && !planned.operations.is_empty() {
+                outcome = self.carry_out(netlink, &observed, &planned.operations).await;
+                continue;
             }
-            if let Err(error) = execute(netlink, &self.environment.sysfs, &operation).await {
-                // The others may still succeed; the first failure tells.
-                addressed &= !matches!(operation, Operation::AddAddress { .. });
-                failure.get_or_insert(error);
+            // Whatever failed on the way.
+            if planned.operations.is_empty() {
+                outcome = Outcome::fine();
             }
+            // What fails elsewhere must not hide an address that works.
+            if outcome.addressed {
+                let present = desired.iter().filter(|wanted| observed.link(&wanted.name).is_some());
+                self.announce(&present.cloned().collect::<Vec<_>>());
+            }
+            self.show(&intent, &observed, &routes, &desired);
+            self.seen = look(&intent, &observed, &planned);
+            self.observed = observed;
+            break;
         }
-        match failure {
+        match outcome.failure {
             Some(error) => self.retry.failed(&error),
             None => self.retry.succeeded(),
         }
-        addressed
+        Ok(())
+    }
+
+    fn show(&self, intent: &Intent<'_>, observed: &Observed, routes: &[KernelRoute], desired: &[Desired]) {
+        let primary = *self.environment.address.borrow();
+        publish(&self.environment.store, &Published { observed, routes, intent, desired, primary });
+    }
+
+    fn intent<'a>(&mut self, config: &'a NodeConfig, observed: &'a Observed) -> Intent<'a> {
+        let first_look = std::mem::replace(&mut self.first_look, false);
+        let current = self.uplinks.current(observed, first_look);
+        let had_lease = |link: &Link| link.mac().is_some_and(|mac| self.uplinks.had_lease(mac));
+        intent(&config.interfaces, observed, current, had_lease)
+    }
+
+    /// Makes changes.
+    async fn carry_out(
+        &mut self,
+        netlink: &Netlink,
+        observed: &Observed,
+        operations: &[Operation],
+    ) -> Outcome {
+        let mut outcome = Outcome::fine();
+        for operation in operations {
+            if let Operation::SetMtu { link, .. } = operation {
+                observed.link(link).into_iter().for_each(|link| self.mtus.about_to_change(link));
+            }
+            if let Err(error) = execute(netlink, &self.environment.sysfs, operation).await {
+                // The others may still succeed; the first failure tells.
+                outcome.addressed &= !matches!(operation, Operation::AddAddress { .. });
+                outcome.failure.get_or_insert(error);
+            }
+        }
+        outcome
     }
 
     /// The address stays published when a lease ends: whoever bound to it gains nothing from "none".
-    fn announce(&self, desired: &[Desired<'_>]) {
-        let Some(address) = primary(desired).map(Into::into) else { return };
+    fn announce(&self, desired: &[Desired]) {
+        let Some(address) = primary(desired) else { return };
         self.environment.address.send_if_modified(|known| known.replace(address) != Some(address));
+    }
+
+    /// Those of the first lease that names any; what was published stays while it is not known what should be.
+    fn announce_time_servers(&self) {
+        if self.uplinks.undecided() {
+            return;
+        }
+        let named = self.uplinks.leases().find(|lease| !lease.ntp.is_empty());
+        let servers = named.map(|lease| lease.ntp.clone()).unwrap_or_default();
+        self.environment.time_servers.send_if_modified(|known| {
+            let is_news = *known != servers;
+            *known = servers;
+            is_news
+        });
     }
 
     /// What is in the file stays while it is not known what should be.
@@ -247,10 +321,10 @@ impl Controller {
 
     fn report(&self) {
         let health = &self.environment.health;
-        let Seen { fixed, missing, candidates } = &self.seen;
+        let Seen { fixed, faults, candidates } = &self.seen;
         let view = View {
             links: self.uplinks.views().map(condition::Link::Dhcp).chain(fixed.iter().cloned()).collect(),
-            missing: missing.clone(),
+            faults: faults.clone(),
             candidates: candidates.clone(),
             starting: self.starting_until_ms.is_some(),
             failure: self.retry.failure(),
@@ -268,15 +342,21 @@ impl Controller {
     }
 }
 
-fn look(intent: &Intent<'_>, observed: &Observation) -> Seen {
+fn look(intent: &Intent<'_>, observed: &Observed, planned: &Plan) -> Seen {
     let fixed = intent.wanted.iter().filter(|wanted| wanted.source != Source::Dhcp);
-    let fixed = fixed.map(|wanted| condition::Link::Static {
-        name: wanted.link.name.clone(),
-        carrier: wanted.link.carrier,
+    // A port is its master's matter, and a bridge without ports has carrier never.
+    let judged = fixed.filter(|wanted| match &wanted.device {
+        Device::Bridge { ports, .. } => !ports.is_empty(),
+        Device::Hardware | Device::Vlan { .. } | Device::Bond { .. } | Device::Dummy => {
+            !intent.is_port(&wanted.name)
+        }
     });
+    let judged = judged
+        .filter_map(|wanted| wanted.link)
+        .map(|link| condition::Link::Static { name: link.name.clone(), carrier: link.carrier });
     Seen {
-        fixed: fixed.collect(),
-        missing: intent.missing.iter().map(ToString::to_string).collect(),
+        fixed: judged.collect(),
+        faults: intent.faults.iter().cloned().chain(planned.problems.iter().map(Fault::from)).collect(),
         candidates: candidates(&observed.links).map(|link| link.name.clone()).collect(),
     }
 }

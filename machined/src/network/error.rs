@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 /// A failure, by operation.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -14,7 +16,7 @@ pub enum NetworkError {
     /// Listing links, addresses or routes.
     #[error("cannot list {what}")]
     List {
-        /// "links", "addresses" or "routes".
+        /// "links", "addresses", "routes" or "neighbours".
         what: &'static str,
         /// As netlink says.
         #[source]
@@ -28,12 +30,29 @@ pub enum NetworkError {
     Change {
         /// What was to be done.
         operation: String,
-        /// As netlink says.
+        /// Why not.
         #[source]
-        source: rtnetlink::Error,
+        source: ChangeError,
+    },
+}
+
+/// Why a change is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The kernel refuses it.
+    #[error(transparent)]
+    Refused(#[from] rtnetlink::Error),
+    /// A link that it needs is not there.
+    #[error("there is no link {link}")]
+    NoLink {
+        /// Its name.
+        link: String,
+        /// As the kernel says.
+        #[source]
+        source: Errno,
     },
     /// A sysctl that cannot be written.
-    #[error("cannot set {path}")]
+    #[error("cannot write {path}")]
     Sysctl {
         /// File under /proc/sys.
         path: String,
@@ -41,4 +60,17 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
+}
+
+impl ChangeError {
+    /// Whether the kernel gave one of these reasons.
+    pub fn says(&self, reasons: &[Errno]) -> bool {
+        match self {
+            Self::Refused(rtnetlink::Error::NetlinkError(message)) => {
+                reasons.iter().any(|reason| message.raw_code() == -(*reason as i32))
+            }
+            Self::NoLink { source, .. } => reasons.contains(source),
+            Self::Refused(_) | Self::Sysctl { .. } => false,
+        }
+    }
 }

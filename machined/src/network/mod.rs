@@ -2,27 +2,28 @@
 //! with carrier gets a DHCPv4 lease. All is published.
 //!
 //! `controller.rs` is the loop. It observes (`netlink.rs`, `sysfs.rs`; `monitor.rs` tells when to look again), decides
-//! (`intent.rs`, `plan.rs`, `condition.rs`, and the `dhcp` crate) and acts (`execute.rs`, `uplinks.rs`). It never
-//! touches addresses and routes that carry another protocol number than ours, and sleeps until the kernel, a server or
-//! a timer calls.
+//! (`intent.rs`, `desired.rs`, `condition.rs`, and the crates `netplan` and `dhcp`) and acts (`execute.rs`,
+//! `uplinks.rs`). It never touches links, addresses and routes without our mark, and sleeps until the kernel, a server
+//! or a timer calls.
 
 pub mod arp;
 mod condition;
 mod controller;
 mod datagram;
+mod desired;
 mod dhcp_socket;
 mod error;
 mod execute;
 mod intent;
 mod lease_store;
+mod link_kind;
 mod monitor;
 mod mtu_store;
 mod netlink;
-mod observation;
-mod plan;
 mod publish;
 mod raw_socket;
 mod resolv;
+mod seen;
 mod sysfs;
 mod uplink;
 mod uplinks;
@@ -30,7 +31,7 @@ mod uplinks;
 #[cfg(test)]
 mod namespace_tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ struct Environment {
     store: Store,
     health: Health,
     address: watch::Sender<Option<IpAddr>>,
+    time_servers: watch::Sender<Vec<Ipv4Addr>>,
     node: NodeIdentity,
     config: Follower,
     sysfs: Sysfs,
@@ -61,7 +63,7 @@ pub async fn run(context: Arc<Context>) {
     let environment = Environment::of_node(
         context.store.clone(),
         context.health.clone(),
-        context.address.clone(),
+        (context.address.clone(), context.time_servers.clone()),
         context.node.clone(),
         context.follower("network"),
     );
@@ -77,14 +79,16 @@ pub async fn run_unconfigured(
 ) {
     let (_keep, config) = watch::channel(Arc::default());
     let config = Follower::new("network", config, Settled::default());
-    Controller::new(Environment::of_node(store, health, address, node, config)).run().await;
+    Controller::new(Environment::of_node(store, health, (address, watch::Sender::default()), node, config))
+        .run()
+        .await;
 }
 
 impl Environment {
     fn of_node(
         store: Store,
         health: Health,
-        address: watch::Sender<Option<IpAddr>>,
+        (address, time_servers): (watch::Sender<Option<IpAddr>>, watch::Sender<Vec<Ipv4Addr>>),
         node: NodeIdentity,
         config: Follower,
     ) -> Self {
@@ -92,6 +96,7 @@ impl Environment {
             store,
             health,
             address,
+            time_servers,
             node,
             config,
             sysfs: Sysfs::default(),

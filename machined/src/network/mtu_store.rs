@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::observation::Link;
+use netplan::Link;
+
 use crate::storage::replace_file;
 
 /// Former MTUs by link name, in a file that lives as long as the boot: so long the kernel keeps what we set.
@@ -27,9 +28,9 @@ impl MtuStore {
         }
     }
 
-    /// To be told before another MTU is set: the first time counts.
+    /// To be told before another MTU is set: the first time counts. What we made has had none before.
     pub fn about_to_change(&mut self, link: &Link) {
-        if !self.former_bytes.contains_key(&link.name) {
+        if link.physical && !self.former_bytes.contains_key(&link.name) {
             self.former_bytes.insert(link.name.clone(), link.mtu_bytes);
             self.save();
         }
@@ -55,11 +56,12 @@ mod tests {
     fn the_first_is_kept_across_starts() {
         let scratch = Scratch::new("mtus");
         let path = scratch.path().join("mtus.json");
-        let mut link = Link { name: "eth0".into(), mtu_bytes: 1500, ..Link::default() };
+        let mut link = Link { name: "eth0".into(), mtu_bytes: 1500, physical: true, ..Link::default() };
         let mut store = MtuStore::load(path.clone());
         store.about_to_change(&link);
         link.mtu_bytes = 1400;
         store.about_to_change(&link);
+        store.about_to_change(&Link { name: "eth1".into(), physical: false, ..link.clone() });
         let mut links = [link, Link { name: "eth1".into(), ..Link::default() }];
         MtuStore::load(path).complete(&mut links);
         assert_eq!(links.map(|link| link.former_mtu_bytes), [Some(1500), None]);

@@ -2,6 +2,7 @@
 //!
 //! Needs root, iproute2 and dnsmasq; without them it says so and passes.
 
+mod layers;
 mod peer;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Interface, NodeConfig, Registry, Resolver, Subnet};
+use netplan::{Bridge, Device};
 use resource::Spec as _;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -66,6 +68,7 @@ async fn life(network: &Network) {
     what_cannot_be_set_hides_no_address(network, &mut node).await;
     an_address_set_by_hand_is_taken_over(network, &mut node).await;
     a_static_address_takes_over_and_dhcp_comes_back(network, &mut node).await;
+    a_bridge_asks_in_its_ports_place(network, &mut node).await;
     what_a_change_names_is_asked(&node).await;
     a_link_that_does_not_exist_is_named(network, &mut node).await;
     server.stop().await;
@@ -220,6 +223,31 @@ async fn a_static_address_takes_over_and_dhcp_comes_back(network: &Network, node
     assert!(network.node(&["route", "show", "203.0.113.0/24"]).contains("via 192.0.2.9"));
 }
 
+/// It has the port's hardware address, so the server knows it.
+async fn a_bridge_asks_in_its_ports_place(network: &Network, node: &mut Node) {
+    let Some(address) = *node.address.borrow() else { panic!("no address") };
+    let port = Interface { name: "eth0".into(), ..Interface::default() };
+    let settings = Bridge { spanning_tree: None };
+    let device = Device::Bridge { settings, ports: vec!["eth0".into()] };
+    let bridge = Interface { name: "br0".into(), device, dhcp: true, ..Interface::default() };
+    node.configure(NodeConfig { interfaces: vec![port, bridge], ..NodeConfig::default() }).await;
+    let leased = node.until_resource(&format!("br0/{address}/24")).await;
+    assert_eq!((leased.source.as_str(), leased.primary), ("dhcp", true));
+    node.until_link("eth0", |link| link.master == "br0" && link.origin == "kernel").await;
+    node.until_link("br0", |link| link.document == "Bridge/br0" && link.origin == "configuration").await;
+    network.node_until(&["route", "show", "default"], |text| text.contains("dev br0 proto 202")).await;
+    network.node_pings("192.0.2.1");
+    let addresses = network.node(&["addr", "show", "dev", "eth0"]);
+    assert!(
+        addresses.contains("203.0.113.77/32") && !addresses.contains(&format!("{address}/")),
+        "{addresses}"
+    );
+    node.configure(NodeConfig::default()).await;
+    network.node_until(&["route", "show", "default"], |text| text.contains("dev eth0 proto 202")).await;
+    node.until_resource(&format!("eth0/{address}/24")).await;
+    assert!(!network.node(&["link", "show"]).contains("br0"));
+}
+
 /// The node has a lease; the peer answers for its address, and for nothing else.
 async fn what_a_change_names_is_asked(node: &Node) {
     let Some(IpAddr::V4(address)) = *node.address.borrow() else { panic!("no address") };
@@ -290,13 +318,12 @@ fn interface(name: &str, address: &str) -> Interface {
     let (address, prefix_length) = address.split_once('/').unwrap();
     Interface {
         name: name.into(),
-        dhcp: false,
         addresses: vec![Subnet {
             address: address.parse().unwrap(),
             prefix_length: prefix_length.parse().unwrap(),
         }],
         gateway: Some("192.0.2.1".parse().unwrap()),
-        mtu_bytes: None,
+        ..Interface::default()
     }
 }
 
@@ -334,9 +361,14 @@ impl Node {
             store: self.store.clone(),
             health: self.health.clone(),
             address: self.address.clone(),
+            time_servers: watch::Sender::default(),
             node: NodeIdentity { node_id: "node".into(), machine_id: String::new() },
             config: Follower::new("network", self.config.subscribe(), self.settled.clone()),
-            sysfs: Sysfs { links: self.files.path().join("net"), ipv6: self.ipv6.clone() },
+            sysfs: Sysfs {
+                links: self.files.path().join("net"),
+                ipv6: self.ipv6.clone(),
+                ..Sysfs::default()
+            },
             leases: self.files.path().join("leases"),
             mtus: self.files.path().join("mtus.json"),
             resolv_conf: self.files.path().join("resolv.conf"),

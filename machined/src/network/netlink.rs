@@ -2,17 +2,19 @@
 //! and in `execute.rs`.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt as _};
+use netplan::{Address, Link, OUR_GROUP, OUR_PROTOCOL, Observed, Origin, Prefix, sort_links};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use super::error::NetworkError;
-use super::observation::{Address, Link, OUR_PROTOCOL, Observation, Origin, Route, sort_links};
+use super::link_kind;
+use super::seen::{self, KernelRoute, Neighbour};
 use super::sysfs::Sysfs;
 
 /// A lost answer would otherwise be waited for without end; a listing takes milliseconds.
@@ -31,26 +33,42 @@ impl Netlink {
         Ok(Self { handle, task: tokio::spawn(connection) })
     }
 
-    /// Lists links, addresses and our routes.
-    pub async fn observe(&self, sysfs: &Sysfs) -> Result<Observation, NetworkError> {
+    /// Lists links, addresses and our routes; with them the routes of all.
+    pub async fn observe(&self, sysfs: &Sysfs) -> Result<(Observed, Vec<KernelRoute>), NetworkError> {
         let observed = tokio::time::timeout(LIST_DEADLINE, self.list(sysfs)).await;
         observed.map_err(|_| NetworkError::ListTimeout)?
     }
 
-    async fn list(&self, sysfs: &Sysfs) -> Result<Observation, NetworkError> {
+    /// Lists who was seen on links.
+    pub async fn neighbours(&self) -> Result<Vec<Neighbour>, NetworkError> {
+        let listed = collect("neighbours", self.handle.neighbours().get().execute());
+        let listed =
+            tokio::time::timeout(LIST_DEADLINE, listed).await.map_err(|_| NetworkError::ListTimeout)??;
+        Ok(listed.iter().filter_map(seen::neighbour).collect())
+    }
+
+    async fn list(&self, sysfs: &Sysfs) -> Result<(Observed, Vec<KernelRoute>), NetworkError> {
         let links = collect("links", self.handle.link().get().execute()).await?;
         let addresses = collect("addresses", self.handle.address().get().execute()).await?;
-        let all_routes = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
-        let routes = collect("routes", self.handle.route().get(all_routes).execute()).await?;
+        let (ipv4, ipv6) = (RouteMessageBuilder::<Ipv4Addr>::new(), RouteMessageBuilder::<Ipv6Addr>::new());
+        let mut routes = collect("routes", self.handle.route().get(ipv4.build()).execute()).await?;
+        routes.extend(collect("routes", self.handle.route().get(ipv6.build()).execute()).await?);
         let mut links: Vec<Link> = links.iter().map(link).collect();
         // A link whose message does not decode is missing from the list, but not from /sys.
         sysfs.complete(&mut links);
         sort_links(&mut links);
-        Ok(Observation {
+        let routes: Vec<KernelRoute> = routes.iter().filter_map(seen::route).collect();
+        let observed = Observed {
             links,
             addresses: addresses.iter().filter_map(address).collect(),
-            routes: routes.iter().filter_map(route).collect(),
-        })
+            routes: routes
+                .iter()
+                .filter(|seen| seen.protocol == OUR_PROTOCOL)
+                .map(|seen| seen.route.clone())
+                .collect(),
+            promotes_secondaries: sysfs.promotes_secondaries(),
+        };
+        Ok((observed, routes))
     }
 }
 
@@ -71,7 +89,7 @@ fn link(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
-        kind: message.header.link_layer_type.to_string().to_lowercase(),
+        kind_name: message.header.link_layer_type.to_string().to_lowercase(),
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         loopback: flags.contains(LinkFlags::Loopback),
@@ -86,12 +104,17 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Mtu(bytes) => link.mtu_bytes = *bytes,
             LinkAttribute::MinMtu(bytes) => link.mtu_range_bytes.0 = *bytes,
             LinkAttribute::MaxMtu(bytes) => link.mtu_range_bytes.1 = *bytes,
+            LinkAttribute::Group(group) => link.ours = *group == OUR_GROUP,
+            LinkAttribute::Controller(index) => link.master = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::Link(index) => link.parent = Some(*index),
+            LinkAttribute::PermAddress(address) => link.permanent_address.clone_from(address),
             LinkAttribute::LinkInfo(info) => {
-                for part in info {
-                    if let LinkInfo::Kind(kind) = part {
-                        link.kind = kind.to_string();
-                    }
-                }
+                let kind = info.iter().find_map(|part| match part {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+                link.kind_name = kind.unwrap_or(link.kind_name);
+                link.kind = link_kind::decode(info);
             }
             _ => {}
         }
@@ -117,8 +140,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
     Some(Address {
         link: message.header.index,
         // On a point-to-point link IFA_ADDRESS is the other end.
-        address: local.or(any)?,
-        prefix_length: message.header.prefix_len,
+        prefix: Prefix::new(local.or(any)?, message.header.prefix_len),
         scope: match message.header.scope {
             AddressScope::Host => "host",
             AddressScope::Link => "link",
@@ -127,28 +149,4 @@ fn address(message: &AddressMessage) -> Option<Address> {
         },
         origin,
     })
-}
-
-fn route(message: &RouteMessage) -> Option<Route> {
-    let header = &message.header;
-    if u8::from(header.protocol) != OUR_PROTOCOL || header.table != RouteHeader::RT_TABLE_MAIN {
-        return None;
-    }
-    let mut found = Route {
-        link: 0,
-        destination: std::net::Ipv4Addr::UNSPECIFIED,
-        prefix_length: header.destination_prefix_length,
-        gateway: None,
-        source: None,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => found.link = *index,
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => found.destination = *address,
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => found.gateway = Some(*address),
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => found.source = Some(*address),
-            _ => {}
-        }
-    }
-    Some(found)
 }

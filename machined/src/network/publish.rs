@@ -1,104 +1,168 @@
-//! Links and addresses as resources.
+//! Links, addresses, routes and neighbours as resources.
 
 use std::net::IpAddr;
 
-use config::Interface;
+use netplan::{Desired, Kind, Link, OUR_PROTOCOL, Observed, Origin};
 use resource::spec;
 
-use super::observation::{Link, Observation, Origin};
+use super::intent::{Intent, Wanted};
+use super::seen::{KernelRoute, Neighbour};
 use crate::store::Store;
 
-/// Publishes all links and addresses; `primary` is the node's own address.
-pub fn publish(store: &Store, observed: &Observation, interfaces: &[Interface], primary: Option<IpAddr>) {
-    store.replace_all(observed.links.iter().map(|link| (link.name.clone(), link_spec(link))));
+/// Most routes that are published: a node with more is a router, and each costs half a KiB.
+const ROUTES_MAX: usize = 4096;
+/// Most neighbours: the kernel forgets the oldest when there are more (`gc_thresh3`).
+const NEIGHBOURS_MAX: usize = 1024;
+/// Protocols of routes (linux/rtnetlink.h).
+const PROTOCOL_KERNEL: u8 = 2;
+const PROTOCOL_ROUTER_ADVERTISEMENT: u8 = 9;
+
+/// What there is and what it is for.
+pub struct View<'a> {
+    /// What the kernel has.
+    pub observed: &'a Observed,
+    /// Routes of all.
+    pub routes: &'a [KernelRoute],
+    /// What documents say.
+    pub intent: &'a Intent<'a>,
+    /// What links should be.
+    pub desired: &'a [Desired],
+    /// The node's own address.
+    pub primary: Option<IpAddr>,
+}
+
+/// Publishes all links, addresses and routes.
+pub fn publish(store: &Store, view: &View<'_>) {
+    let View { observed, routes, intent, primary, .. } = *view;
+    store.replace_all(observed.links.iter().map(|link| (link.name.clone(), link_spec(view, link))));
     let addresses = observed.addresses.iter().filter_map(|seen| {
         let link = observed.links.iter().find(|link| link.index == seen.link)?;
-        let address = format!("{}/{}", seen.address, seen.prefix_length);
+        let (ip, address) = (seen.prefix.address, seen.prefix.to_string());
         let spec = spec::Address {
             link: link.name.clone(),
-            family: if seen.address.is_ipv4() { "inet" } else { "inet6" }.to_owned(),
+            family: family(ip),
             scope: seen.scope.to_owned(),
             source: match seen.origin {
-                Origin::Ours if is_configured(interfaces, &link.name, seen.address) => "static",
+                Origin::Ours if is_configured(intent, &link.name, ip) => "static",
                 Origin::Ours => "dhcp",
                 Origin::Kernel => "kernel",
                 Origin::Foreign => "other",
             }
             .to_owned(),
-            primary: primary == Some(seen.address),
+            primary: primary == Some(ip),
             address: address.clone(),
         };
         Some((format!("{}/{address}", link.name), spec))
     });
     store.replace_all(addresses);
+    store.replace_all(routes.iter().take(ROUTES_MAX).map(|seen| route_spec(view, seen)));
 }
 
-fn is_configured(interfaces: &[Interface], link: &str, address: IpAddr) -> bool {
-    let mut of_link = interfaces.iter().filter(|interface| interface.name == link);
-    of_link.any(|interface| interface.addresses.iter().any(|subnet| IpAddr::V4(subnet.address) == address))
+/// Publishes who was seen on links.
+pub fn publish_neighbours(store: &Store, observed: &Observed, neighbours: &[Neighbour]) {
+    let specs = neighbours.iter().take(NEIGHBOURS_MAX).filter_map(|seen| {
+        let link = observed.links.iter().find(|link| link.index == seen.link)?;
+        let spec = spec::Neighbour {
+            address: seen.address.to_string(),
+            link: link.name.clone(),
+            hardware_address: colons(&seen.hardware_address),
+            state: seen.state.to_owned(),
+            router: seen.router,
+        };
+        Some((format!("{}/{}", link.name, seen.address), spec))
+    });
+    store.replace_all(specs);
 }
 
-fn link_spec(link: &Link) -> spec::Link {
-    let octets: Vec<String> = link.hardware_address.iter().map(|octet| format!("{octet:02x}")).collect();
+fn family(address: IpAddr) -> String {
+    if address.is_ipv4() { "inet" } else { "inet6" }.to_owned()
+}
+
+fn colons(address: &[u8]) -> String {
+    address.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn is_configured(intent: &Intent<'_>, link: &str, address: IpAddr) -> bool {
+    let interface = find(intent, link).and_then(|wanted| wanted.interface);
+    interface.is_some_and(|interface| interface.addresses.iter().any(|subnet| subnet.address == address))
+}
+
+fn find<'a>(intent: &'a Intent<'_>, link: &str) -> Option<&'a Wanted<'a>> {
+    intent.wanted.iter().find(|wanted| wanted.name == link)
+}
+
+fn link_spec(view: &View<'_>, link: &Link) -> spec::Link {
+    let named = |index: Option<u32>| {
+        let found = index.and_then(|index| view.observed.links.iter().find(|link| link.index == index));
+        found.map(|link| link.name.clone()).unwrap_or_default()
+    };
+    let vlan_id = match link.kind {
+        Some(Kind::Vlan { id }) => Some(id),
+        Some(Kind::Bond(_) | Kind::Bridge(_) | Kind::Dummy) | None => None,
+    };
+    let interface = find(view.intent, &link.name).and_then(|wanted| wanted.interface);
+    let origin = match link {
+        Link { ours: true, .. } => "configuration",
+        Link { physical: true, .. } | Link { loopback: true, .. } => "kernel",
+        Link { .. } => "other",
+    };
     spec::Link {
         index: link.index,
-        kind: link.kind.clone(),
-        hardware_address: octets.join(":"),
+        kind: link.kind_name.clone(),
+        origin: origin.to_owned(),
+        document: interface.map(|found| format!("{}/{}", found.kind(), found.name)).unwrap_or_default(),
+        master: named(link.master),
+        parent: named(link.parent.filter(|_| vlan_id.is_some())),
+        vlan_id,
+        hardware_address: colons(&link.hardware_address),
+        permanent_address: colons(&link.permanent_address),
+        driver: link.driver.clone(),
         mtu_bytes: link.mtu_bytes,
         up: link.up,
         carrier: link.carrier,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::observation::Address;
-    use super::*;
-    use resource::Spec as _;
-
-    #[test]
-    fn what_is_gone_is_removed() {
-        let store = Store::default();
-        let link = |index, name: &str| Link {
-            index,
-            name: name.into(),
-            hardware_address: vec![2, 0xab],
-            ..Link::default()
-        };
-        let address = |link, origin| Address {
-            link,
-            address: "192.0.2.7".parse().unwrap(),
-            prefix_length: 24,
-            scope: "global",
-            origin,
-        };
-        let mut observed = Observation {
-            links: vec![link(1, "eth0"), link(2, "veth9")],
-            addresses: vec![address(1, Origin::Ours), address(2, Origin::Foreign), address(7, Origin::Ours)],
-            routes: vec![],
-        };
-        let ids = |kind| store.read(|s| s.list(kind).map(|r| r.id.clone()).collect::<Vec<_>>());
-        publish(&store, &observed, &[], Some("192.0.2.7".parse().unwrap()));
-        assert_eq!(ids(&spec::Link::KIND), ["eth0", "veth9"]);
-        assert_eq!(ids(&spec::Address::KIND), ["eth0/192.0.2.7/24", "veth9/192.0.2.7/24"]);
-        let source = |id: &str| {
-            store.read(|s| s.get(&spec::Address::KIND, id).map(|found| found.spec["source"].clone())).unwrap()
-        };
-        assert_eq!(source("eth0/192.0.2.7/24"), "dhcp");
-        let configured = Interface {
-            name: "eth0".into(),
-            dhcp: false,
-            addresses: vec![config::Subnet { address: "192.0.2.7".parse().unwrap(), prefix_length: 24 }],
-            gateway: None,
-            mtu_bytes: None,
-        };
-        publish(&store, &observed, &[configured], None);
-        assert_eq!(source("eth0/192.0.2.7/24"), "static");
-        assert_eq!(source("veth9/192.0.2.7/24"), "other");
-        observed.links.pop();
-        publish(&store, &observed, &[], None);
-        assert_eq!(ids(&spec::Link::KIND), ["eth0"]);
-        assert_eq!(ids(&spec::Address::KIND), ["eth0/192.0.2.7/24"]);
-        assert_eq!(link_spec(&observed.links[0]).hardware_address, "02:ab");
+fn route_spec(view: &View<'_>, seen: &KernelRoute) -> (String, spec::Route) {
+    let route = &seen.route;
+    let link = view.observed.links.iter().find(|link| link.index == route.link);
+    let link = link.map(|link| link.name.clone()).unwrap_or_default();
+    let text = |address: Option<IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let spec = spec::Route {
+        destination: route.destination.to_string(),
+        gateway: text(route.gateway),
+        source: text(route.source),
+        metric: route.metric,
+        table: route.table,
+        family: family(route.destination.address),
+        origin: match seen.protocol {
+            OUR_PROTOCOL if is_learned(view, &link, seen) => "dhcp",
+            OUR_PROTOCOL => "static",
+            PROTOCOL_KERNEL => "kernel",
+            PROTOCOL_ROUTER_ADVERTISEMENT => "ra",
+            _ => "other",
+        }
+        .to_owned(),
+        link,
+    };
+    let mut id = format!("{}/{}/{}/{}", spec.table, spec.destination, spec.metric, spec.link);
+    if route.gateway.is_some() {
+        id = format!("{id}/{}", spec.gateway);
     }
+    (id, spec)
 }
+
+/// Whether a server named a route of ours; while a lease waits to be confirmed, one did.
+fn is_learned(view: &View<'_>, link: &str, seen: &KernelRoute) -> bool {
+    let wanted = view.desired.iter().find(|wanted| wanted.name == link);
+    let routes = wanted.map(|wanted| wanted.addressing.routes()).unwrap_or_default();
+    let same = |route: &&netplan::NewRoute| {
+        (route.destination, route.metric, route.table)
+            == (seen.route.destination, seen.route.metric, seen.route.table)
+    };
+    routes.iter().find(same).is_none_or(|route| route.learned)
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

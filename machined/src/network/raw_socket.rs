@@ -34,6 +34,12 @@ impl RawSocket {
         Ok(Self(registered.map_err(|error| error.into_parts().1)?))
     }
 
+    /// The socket itself.
+    #[cfg(test)]
+    pub fn get_ref(&self) -> &OwnedFd {
+        self.0.get_ref()
+    }
+
     /// Waits for a datagram; what does not fit is cut off. Cancelling loses nothing.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {

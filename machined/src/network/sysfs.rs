@@ -1,11 +1,12 @@
 //! What only /sys and /proc/sys tell about links.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::error::NetworkError;
-use super::observation::Link;
+use netplan::{Kind, Link};
+
+use super::error::ChangeError;
 
 /// `IFF_UP` (linux/if.h).
 const FLAG_UP: u32 = 0x1;
@@ -14,18 +15,24 @@ const TYPE_ETHERNET: u32 = 1;
 /// `ARPHRD_LOOPBACK`.
 const TYPE_LOOPBACK: u32 = 772;
 
-/// The two directories, so that tests can bring their own.
+/// The directories, so that tests can bring their own.
 #[derive(Clone, Debug)]
 pub struct Sysfs {
     /// /sys/class/net
     pub links: PathBuf,
+    /// /proc/sys/net/ipv4/conf
+    pub ipv4: PathBuf,
     /// /proc/sys/net/ipv6/conf
     pub ipv6: PathBuf,
 }
 
 impl Default for Sysfs {
     fn default() -> Self {
-        Self { links: "/sys/class/net".into(), ipv6: "/proc/sys/net/ipv6/conf".into() }
+        Self {
+            links: "/sys/class/net".into(),
+            ipv4: "/proc/sys/net/ipv4/conf".into(),
+            ipv6: "/proc/sys/net/ipv6/conf".into(),
+        }
     }
 }
 
@@ -35,16 +42,34 @@ impl Sysfs {
         links.extend(self.missing(links));
         for link in links {
             // Virtual links (veth, bridge, vlan, …) have no device behind them.
-            link.physical = link.physical && self.links.join(&link.name).join("device").exists();
-            link.accept_ra = if link.physical { self.accept_ra(&link.name) } else { None };
+            let device = self.links.join(&link.name).join("device");
+            link.physical = link.physical && device.exists();
+            if link.physical {
+                link.driver = last_component(&device.join("driver"));
+                link.path = components(&device);
+            }
+            let takes = link.physical || link.ours && link.kind != Some(Kind::Dummy);
+            link.accept_ra = if takes { self.accept_ra(&link.name) } else { None };
         }
     }
 
     /// Lets the link take router advertisements although the node forwards.
-    pub fn set_accept_ra(&self, name: &str) -> Result<(), NetworkError> {
-        let path = self.ipv6.join(name).join("accept_ra");
-        fs::write(&path, "2")
-            .map_err(|source| NetworkError::Sysctl { path: path.display().to_string(), source })
+    pub fn accept_router_advertisements(&self, name: &str) -> Result<(), ChangeError> {
+        write(self.ipv6.join(name).join("accept_ra"), "2")
+    }
+
+    /// Whether an IPv4 address that goes leaves the others of its subnet.
+    pub fn promotes_secondaries(&self) -> bool {
+        fs::read_to_string(self.promotion()).is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// Lets an IPv4 address that goes leave the others of its subnet.
+    pub fn promote_secondaries(&self) -> Result<(), ChangeError> {
+        write(self.promotion(), "1")
+    }
+
+    fn promotion(&self) -> PathBuf {
+        self.ipv4.join("all/promote_secondaries")
     }
 
     fn accept_ra(&self, name: &str) -> Option<u8> {
@@ -67,22 +92,20 @@ impl Sysfs {
         let hardware_address = self.text(&name, "address").unwrap_or_default();
         Some(Link {
             index: self.number(&name, "ifindex")?,
-            kind: match kind {
+            kind_name: match kind {
                 TYPE_ETHERNET => "ether".to_owned(),
                 TYPE_LOOPBACK => "loopback".to_owned(),
                 other => other.to_string(),
             },
             hardware_address: hex::decode(hardware_address.replace(':', "")).unwrap_or_default(),
             mtu_bytes: self.number(&name, "mtu")?,
-            mtu_range_bytes: (0, 0),
-            former_mtu_bytes: None,
             up,
             // Reading it fails while the link is down.
             carrier: up && self.number::<u8>(&name, "carrier") == Some(1),
             loopback: kind == TYPE_LOOPBACK,
             physical: kind == TYPE_ETHERNET,
-            accept_ra: None,
             name,
+            ..Link::default()
         })
     }
 
@@ -95,15 +118,39 @@ impl Sysfs {
     }
 }
 
+fn write(path: PathBuf, text: &str) -> Result<(), ChangeError> {
+    fs::write(&path, text).map_err(|source| ChangeError::Sysctl { path: path.display().to_string(), source })
+}
+
+fn last_component(link: &Path) -> String {
+    let target = fs::read_link(link).ok();
+    target.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())).unwrap_or_default()
+}
+
+/// The components of a device's path below /sys/devices: its address on each bus that leads to it.
+fn components(device: &Path) -> Vec<String> {
+    let path = fs::canonicalize(device).unwrap_or_default();
+    let below = path.strip_prefix("/sys/devices").unwrap_or(&path);
+    below.components().filter_map(|part| Some(part.as_os_str().to_str()?.to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use netplan::{Selection, Selector};
+
     use super::*;
     use crate::storage::scratch::Scratch;
 
     #[test]
     fn a_link_that_netlink_lost_is_found() {
         let scratch = Scratch::new("sysfs");
-        let sysfs = Sysfs { links: scratch.path().join("net"), ipv6: scratch.path().join("ipv6") };
+        let sysfs = Sysfs {
+            links: scratch.path().join("net"),
+            ipv4: scratch.path().join("ipv4"),
+            ipv6: scratch.path().join("ipv6"),
+        };
         for (link, device) in [("eth0", true), ("eth1", true), ("veth7", false)] {
             let directory = sysfs.links.join(link);
             fs::create_dir_all(&directory).unwrap();
@@ -119,7 +166,10 @@ mod tests {
                 fs::write(directory.join(file), text).unwrap();
             }
             if device {
-                fs::create_dir(directory.join("device")).unwrap();
+                let device = scratch.path().join("pci0000:00/0000:00:03.0").join(link);
+                fs::create_dir_all(&device).unwrap();
+                symlink("../../bus/pci/drivers/igc", device.join("driver")).unwrap();
+                symlink(&device, directory.join("device")).unwrap();
             }
         }
         fs::create_dir_all(sysfs.ipv6.join("eth0")).unwrap();
@@ -131,8 +181,15 @@ mod tests {
         assert_eq!((links[0].mac(), links[0].carrier), (Some([2, 0, 0, 0, 0, 10]), true));
         assert_eq!((links[0].physical, links[0].accept_ra), (true, Some(1)));
         assert!(links[1].physical && !links[2].physical);
-        sysfs.set_accept_ra("eth0").unwrap();
+        let selector = Selector { path: Some("0000:00:03.0".into()), driver: Some("igc".into()), mac: None };
+        assert_eq!(selector.select(&links[..1]), Selection::One(&links[0]));
+        assert_eq!(selector.select(&links[2..]), Selection::None);
+        sysfs.accept_router_advertisements("eth0").unwrap();
         assert_eq!(sysfs.accept_ra("eth0"), Some(2));
-        assert!(matches!(sysfs.set_accept_ra("eth9"), Err(NetworkError::Sysctl { .. })));
+        assert!(matches!(sysfs.accept_router_advertisements("eth9"), Err(ChangeError::Sysctl { .. })));
+        assert!(!sysfs.promotes_secondaries());
+        fs::create_dir_all(sysfs.ipv4.join("all")).unwrap();
+        sysfs.promote_secondaries().unwrap();
+        assert!(sysfs.promotes_secondaries());
     }
 }

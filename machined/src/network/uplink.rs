@@ -3,12 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dhcp::{Action, Client, Event, Identity, Lease, State, StoredLease, client_id_from_mac};
+use netplan::Link;
 use nix::time::{ClockId, clock_gettime};
 
 use super::dhcp_socket::DhcpSocket;
 use super::lease_store::LeaseStore;
-use super::observation::Link;
-use super::plan::Addressing;
 
 /// Milliseconds since boot.
 pub fn boottime_ms() -> u64 {
@@ -24,10 +23,22 @@ pub struct Uplink {
     pub name: String,
     /// Whether it had carrier when last seen.
     pub carrier: bool,
-    mac: [u8; 6],
+    /// Hardware address, by which servers know it.
+    pub mac: [u8; 6],
     client: Client,
     socket: Option<DhcpSocket>,
     timer_ms: Option<u64>,
+}
+
+/// Whether there is a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// This one.
+    Lease(&'a Lease),
+    /// A lease of an earlier run waits to be confirmed.
+    Undecided,
+    /// None.
+    Nothing,
 }
 
 impl Uplink {
@@ -104,13 +115,12 @@ impl Uplink {
         self.client.lease()
     }
 
-    /// What the link should be configured with.
-    pub fn addressing(&self) -> Addressing<'_> {
+    /// Whether there is a lease to configure the link with.
+    pub fn standing(&self) -> Standing<'_> {
         match (self.client.lease(), self.client.state()) {
-            (Some(lease), _) => Addressing::Lease(lease),
-            // A lease of an earlier run waits to be confirmed.
-            (None, State::InitReboot | State::Rebooting) => Addressing::Undecided,
-            (None, _) => Addressing::Nothing,
+            (Some(lease), _) => Standing::Lease(lease),
+            (None, State::InitReboot | State::Rebooting) => Standing::Undecided,
+            (None, _) => Standing::Nothing,
         }
     }
 

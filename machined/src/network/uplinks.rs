@@ -6,12 +6,12 @@ use std::pin::pin;
 use dhcp::{Event, Lease};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use netplan::{Addressing, Desired, Observed};
 
-use super::intent::{Current, Intent, Source};
+use super::desired;
+use super::intent::{Current, Intent, Source, Wanted};
 use super::lease_store::LeaseStore;
-use super::observation::Observation;
-use super::plan::{Addressing, Desired};
-use super::uplink::Uplink;
+use super::uplink::{Standing, Uplink};
 
 /// DHCP clients, one for each link that is to have one.
 pub struct Uplinks {
@@ -36,7 +36,7 @@ impl Uplinks {
     }
 
     /// The uplink so far; after a start of this process the one that it had before.
-    pub fn current(&self, observed: &Observation, first_look: bool) -> Option<Current> {
+    pub fn current(&self, observed: &Observed, first_look: bool) -> Option<Current> {
         let adopted = || observed.configured_link().map(|link| Current { link, holds_lease: true });
         let client = self.clients.first();
         let current =
@@ -48,8 +48,10 @@ impl Uplinks {
     pub fn follow(&mut self, intent: &Intent<'_>, hostname: &str) {
         let mut former = std::mem::take(&mut self.clients);
         let wanted = intent.wanted.iter().filter(|wanted| wanted.source == Source::Dhcp);
-        for link in wanted.map(|wanted| wanted.link) {
-            let known = former.iter().position(|uplink| uplink.link == link.index);
+        for link in wanted.filter_map(|wanted| wanted.link) {
+            // With another hardware address it is another client.
+            let is_it = |uplink: &Uplink| uplink.link == link.index && Some(uplink.mac) == link.mac();
+            let known = former.iter().position(is_it);
             let uplink = match known {
                 Some(at) => Some(former.swap_remove(at)),
                 None => Uplink::new(link, Some(hostname.to_owned()), &self.leases),
@@ -106,18 +108,24 @@ impl Uplinks {
 
     /// Whether a lease of an earlier run waits to be confirmed.
     pub fn undecided(&self) -> bool {
-        self.clients.iter().any(|uplink| uplink.addressing() == Addressing::Undecided)
+        self.clients.iter().any(|uplink| uplink.standing() == Standing::Undecided)
     }
 
-    /// What the links should have.
-    pub fn desired<'a>(&'a self, intent: &Intent<'a>) -> Vec<Desired<'a>> {
-        let desired = intent.wanted.iter().map(|wanted| Desired {
-            link: wanted.link.index,
-            addressing: match wanted.source {
-                Source::Static(interface) => Addressing::Static(interface),
-                Source::Dhcp => self.of(wanted.link.index).map_or(Addressing::Nothing, Uplink::addressing),
-            },
-            mtu_bytes: wanted.mtu_bytes,
+    /// What the links should be.
+    pub fn desired(&self, intent: &Intent<'_>) -> Vec<Desired> {
+        let desired = intent.wanted.iter().map(|wanted| {
+            let client = wanted.link.and_then(|link| self.of(link.index));
+            let lease = client.and_then(Uplink::lease);
+            let standing = client.map_or(Standing::Nothing, Uplink::standing);
+            let (addressing, undecided) = match (wanted.source, standing) {
+                (Source::Static(interface), _) => (desired::configured(interface), false),
+                (Source::Dhcp, Standing::Undecided) => (Addressing::Undecided, true),
+                (Source::Dhcp, Standing::Nothing) => (Addressing::nothing(), false),
+                (Source::Dhcp, Standing::Lease(lease)) => (desired::leased(lease, wanted.interface), false),
+            };
+            let Wanted { name, device, mtu_bytes, .. } = wanted.clone();
+            let mtu = desired::mtu(mtu_bytes, undecided, lease);
+            Desired { name, device, mtu, addressing }
         });
         desired.collect()
     }

@@ -15,6 +15,10 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use config::NodeConfig;
 use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    sys::socket::SockaddrIn,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::network::arp;
@@ -50,11 +54,25 @@ async fn answers(target: &Target) {
     }
 }
 
-async fn gateway(link: &str, source: Ipv4Addr, address: Ipv4Addr) {
-    while let Err(error) = arp::resolve(link, source, address).await {
-        tracing::debug!(link, %error, "cannot ask for the gateway");
+async fn gateway(document: &str, source: Ipv4Addr, address: Ipv4Addr) {
+    loop {
+        // A document with a selector has another name than its link.
+        let link = link_with(source).unwrap_or_else(|| document.to_owned());
+        match arp::resolve(&link, source, address).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(link, %error, "cannot ask for the gateway"),
+        }
         sleep(AGAIN).await;
     }
+}
+
+/// The link that has an address.
+fn link_with(address: Ipv4Addr) -> Option<String> {
+    let has = |found: &InterfaceAddress| {
+        let own = found.address.as_ref().and_then(|own| own.as_sockaddr_in().map(SockaddrIn::ip));
+        own == Some(address)
+    };
+    getifaddrs().ok()?.find(has).map(|found| found.interface_name)
 }
 
 async fn first(answers: impl Iterator<Item = impl Future<Output = ()>>) {

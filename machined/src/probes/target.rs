@@ -47,17 +47,33 @@ pub struct Mirror {
 
 /// What is in the new configuration and not in the old.
 pub fn introduced(old: &NodeConfig, new: &NodeConfig) -> Vec<Target> {
-    let gateways = new.interfaces.iter().filter_map(|interface| gateway(old, interface));
+    let gateways = new.interfaces.iter().flat_map(|interface| gateways(old, interface));
     let mirrors = new.registries.iter().filter_map(|registry| mirrors(old, registry));
     gateways.chain(name_servers(old, new)).chain(mirrors).chain(log_servers(old, new)).collect()
 }
 
-fn gateway(old: &NodeConfig, interface: &Interface) -> Option<Target> {
-    let Interface { name, addresses, gateway, .. } = interface;
-    let address = (*gateway)?;
-    let known = old.interfaces.iter().any(|known| known.name == *name && known.gateway == *gateway);
-    let source = addresses.iter().find(|subnet| subnet.contains(address))?.address;
-    (!known).then(|| Target::Gateway { link: name.clone(), source, address })
+/// Next hops of the default route and of others, IPv4: they are asked by ARP.
+fn gateways(old: &NodeConfig, interface: &Interface) -> Vec<Target> {
+    let known: Vec<Ipv4Addr> =
+        old.interfaces.iter().filter(|known| known.name == interface.name).flat_map(next_hops).collect();
+    let mut targets: Vec<Target> = Vec::new();
+    for address in next_hops(interface).filter(|address| !known.contains(address)) {
+        let source = interface.addresses.iter().find(|subnet| subnet.contains(address.into()));
+        let Some(IpAddr::V4(source)) = source.map(|subnet| subnet.address) else { continue };
+        let target = Target::Gateway { link: interface.name.clone(), source, address };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    targets
+}
+
+fn next_hops(interface: &Interface) -> impl Iterator<Item = Ipv4Addr> {
+    let further = interface.routes.iter().filter_map(|route| match route.gateway {
+        Some(IpAddr::V4(gateway)) => Some(gateway),
+        Some(IpAddr::V6(_)) | None => None,
+    });
+    interface.gateway.into_iter().chain(further)
 }
 
 fn name_servers(old: &NodeConfig, new: &NodeConfig) -> Option<Target> {

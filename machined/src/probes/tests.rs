@@ -14,12 +14,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn interface(gateway: &str) -> Interface {
     Interface {
         name: "eth0".into(),
-        dhcp: false,
         addresses: ["10.9.0.5", "10.0.2.15"]
             .map(|address| Subnet { address: address.parse().unwrap(), prefix_length: 24 })
             .into(),
         gateway: Some(gateway.parse().unwrap()),
-        mtu_bytes: None,
+        ..Interface::default()
     }
 }
 
@@ -70,6 +69,26 @@ fn only_what_is_new_is_asked() {
         Target::NameServers(_) | Target::Mirrors { .. } | Target::LogServer(_) => None,
     });
     assert_eq!(source, Some([10, 0, 2, 15].into()), "the address beside it");
+}
+
+#[test]
+fn next_hops_of_routes_are_asked_as_gateways_are() {
+    let route = |gateway: &str| config::StaticRoute {
+        destination: netplan::Prefix::new([198, 51, 100, 0].into(), 24),
+        gateway: Some(gateway.parse().unwrap()),
+        metric: 7,
+        table: netplan::TABLE_MAIN,
+    };
+    let with = |gateways: &[&str]| NodeConfig {
+        interfaces: vec![Interface {
+            routes: gateways.iter().map(|gateway| route(gateway)).collect(),
+            ..interface("10.0.2.2")
+        }],
+        ..NodeConfig::default()
+    };
+    let old = with(&["10.9.0.1"]);
+    let new = with(&["10.9.0.1", "10.9.0.9", "10.0.2.2", "10.9.0.9", "2001:db8::1"]);
+    assert_eq!(complaints(&old, &new), ["gateway 10.9.0.9 does not answer on eth0"]);
 }
 
 fn logging(urls: &[(Transport, &str)]) -> NodeConfig {

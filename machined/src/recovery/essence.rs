@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Kinds that say who is let in and where the node is; without the others it runs no pods.
-const KINDS: [&str; 4] = ["Api", "Interface", "Machine", "Resolver"];
+const KINDS: [&str; 8] = ["Api", "Bond", "Bridge", "Dummy", "Interface", "Machine", "Resolver", "Vlan"];
 
 /// Why there is no essence, or none that is of use.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,12 @@
 //! One line as log servers get it: a JSON object, ended by a line feed. Pure.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
+use logstore::{Record, Source};
 use prost_types::Timestamp;
 use serde::Serialize;
 
-use super::sources::Entry;
+use crate::{api::timestamp, logs::severity};
 
 /// Who speaks when lines are missing.
 const SELF: &str = "machined";
@@ -27,7 +28,7 @@ struct Line<'a> {
     service: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<&'static str>,
-    message: &'a str,
+    message: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped: Option<u64>,
     #[serde(flatten)]
@@ -35,33 +36,35 @@ struct Line<'a> {
 }
 
 impl Form {
-    /// A line of a log, read at this time.
-    pub fn line(&self, at: SystemTime, entry: &Entry<'_>) -> Arc<str> {
-        let Entry { service, severity, message } = *entry;
-        self.write(at, service, severity, message, None)
+    /// A line of a log.
+    pub fn line(&self, source: &Source, record: &Record) -> String {
+        let entry = &record.entry;
+        let severity = entry.priority.and_then(severity::name);
+        let message = String::from_utf8_lossy(&entry.message);
+        self.write(timestamp(entry.wall_us), source.as_str(), severity, message, None)
     }
 
     /// Stands where lines had to be dropped.
-    pub fn gap(&self, at: SystemTime, dropped: u64) -> Arc<str> {
+    pub fn gap(&self, at: SystemTime, dropped: u64) -> String {
         let message = format!("{dropped} lines were dropped: the log server could not be reached");
-        self.write(at, SELF, Some("warning"), &message, Some(dropped))
+        self.write(at.into(), SELF, Some("warning"), message.into(), Some(dropped))
     }
 
     fn write(
         &self,
-        at: SystemTime,
+        at: Timestamp,
         service: &str,
         severity: Option<&'static str>,
-        message: &str,
+        message: Cow<'_, str>,
         dropped: Option<u64>,
-    ) -> Arc<str> {
-        let timestamp = Timestamp::from(at).to_string();
+    ) -> String {
+        let timestamp = at.to_string();
         let (node, fields) = (self.node.as_str(), &self.fields);
         let line = Line { timestamp, node, service, severity, message, dropped, fields };
         // Texts and numbers can always be written.
         let mut json = serde_json::to_string(&line).unwrap_or_default();
         json.push('\n');
-        json.into()
+        json
     }
 }
 
@@ -69,6 +72,7 @@ impl Form {
 mod tests {
     use std::time::Duration;
 
+    use logstore::Entry;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -78,11 +82,18 @@ mod tests {
         Form { node: "shop-17".into(), fields: [("site".into(), "harbour".into())].into() }
     }
 
+    fn record(wall_us: i64, priority: Option<u16>, message: &str) -> Record {
+        let message = message.as_bytes().to_vec();
+        Record {
+            sequence: 1,
+            entry: Entry { origin: 0, position: 0, wall_us, mono_us: 0, priority, message },
+        }
+    }
+
     #[test]
     fn a_line_says_when_where_who_and_what() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_250);
-        let entry = Entry { service: "kubelet", severity: Some("info"), message: "I0102 \"x\"\tä" };
-        let line = form().line(at, &entry);
+        let kubelet = Source::parse("kubelet").unwrap();
+        let line = form().line(&kubelet, &record(1_767_323_045_250_000, Some(30), "I0102 \"x\"\tä"));
         assert!(line.starts_with(r#"{"timestamp":"2026-01-02T03:04:05.250"#), "{line}");
         let mut read: Value = serde_json::from_str(&line).unwrap();
         read["timestamp"].take();
@@ -91,6 +102,7 @@ mod tests {
             "message": "I0102 \"x\"\tä", "site": "harbour",
         });
         assert_eq!(read, expected);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         let gap: Value = serde_json::from_str(&form().gap(at, 12)).unwrap();
         assert_eq!((&gap["dropped"], &gap["service"]), (&json!(12), &json!("machined")));
     }
@@ -98,8 +110,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_service_writes_is_one_line_of_json(message in any::<String>()) {
-            let entry = Entry { service: "x", severity: None, message: &message };
-            let line = form().line(SystemTime::UNIX_EPOCH, &entry);
+            let line = form().line(&Source::parse("x").unwrap(), &record(0, None, &message));
             prop_assert_eq!(line.matches('\n').count(), 1);
             let read: Value = serde_json::from_str(&line).unwrap();
             prop_assert_eq!(read["message"].as_str(), Some(message.as_str()));

@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use config::{LogDestination, Transport};
@@ -16,12 +16,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    States,
-    line::Form,
-    pause::pause,
-    queue::{Item, Queue},
-};
+use super::{States, feed::Feed, pause::pause};
+use crate::logs::Gone;
 
 /// For a name to be found and a connection to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -55,9 +51,7 @@ pub struct Server {
     /// Where it is.
     pub destination: LogDestination,
     /// What is to be sent.
-    pub queue: Arc<Queue>,
-    /// How gaps are written.
-    pub form: watch::Receiver<Form>,
+    pub feed: Feed,
     /// Told how the server stands.
     pub states: watch::Sender<States>,
     /// One name is looked up at a time: a lookup blocks a thread, of which machined has few.
@@ -66,36 +60,34 @@ pub struct Server {
 
 impl Server {
     /// Sends for ever.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut failures = 0;
-        // Taken from the queue, and not known to be sent.
-        let mut pending = None;
         loop {
             let begun = Instant::now();
             let ended = match self.destination.transport {
-                Transport::Tcp => self.over_tcp(&mut pending).await,
-                Transport::Udp => self.over_udp(&mut pending).await,
+                Transport::Tcp => self.over_tcp().await,
+                Transport::Udp => self.over_udp().await,
             };
             let Err(error) = ended else { continue };
             failures = if begun.elapsed() >= HELD { 1 } else { failures + 1 };
-            let dropped = self.queue.dropped();
+            let dropped = self.feed.dropped();
             self.tell(State::Unreachable { reason: error.to_string(), dropped });
             sleep(pause(failures)).await;
         }
     }
 
     /// Until the connection breaks.
-    async fn over_tcp(&self, pending: &mut Option<Arc<str>>) -> io::Result<()> {
+    async fn over_tcp(&mut self) -> io::Result<()> {
         let mut stream = self.connect().await?;
         let (mut reader, mut writer) = stream.split();
         self.tell(State::Reachable);
         loop {
             let line = tokio::select! {
                 ended = closed(&mut reader) => return Err(ended),
-                line = self.next(pending) => line,
+                line = self.feed.next() => line.map_err(unkept)?,
             };
             in_time(ACKNOWLEDGE, writer.write_all(line.as_bytes())).await?;
-            *pending = None;
+            self.feed.sent();
         }
     }
 
@@ -110,7 +102,7 @@ impl Server {
     }
 
     /// Until sending fails, or for a while.
-    async fn over_udp(&self, pending: &mut Option<Arc<str>>) -> io::Result<()> {
+    async fn over_udp(&mut self) -> io::Result<()> {
         let addresses = in_time(CONNECT, self.addresses()).await?;
         let any = match addresses.first() {
             Some(SocketAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -123,27 +115,14 @@ impl Server {
         loop {
             let line = tokio::select! {
                 () = tokio::time::sleep_until(ends) => return Ok(()),
-                line = self.next(pending) => line,
+                line = self.feed.next() => line.map_err(unkept)?,
             };
             match socket.send(line.trim_end().as_bytes()).await {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.queue.drop_one(),
+                Ok(_) => self.feed.sent(),
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.feed.skip(),
                 Err(error) => return Err(error),
             }
-            *pending = None;
         }
-    }
-
-    /// The line to send now; it stays pending until it is sent. Safe to cancel.
-    async fn next(&self, pending: &mut Option<Arc<str>>) -> Arc<str> {
-        if let Some(line) = pending {
-            return Arc::clone(line);
-        }
-        let line = match self.queue.next().await {
-            Item::Line(line) => line,
-            Item::Gap(dropped) => self.form.borrow().gap(SystemTime::now(), dropped),
-        };
-        Arc::clone(pending.insert(line))
     }
 
     /// Nobody is told twice.
@@ -169,6 +148,10 @@ impl Server {
         let addresses: Vec<SocketAddr> = found.await.map_err(io::Error::other)??;
         if addresses.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(addresses) }
     }
+}
+
+fn unkept(gone: Gone) -> io::Error {
+    io::Error::other(gone)
 }
 
 /// Waits until the server closes the connection.

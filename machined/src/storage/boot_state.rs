@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bootstate::{Copies, DiskId, Medium, RECORD_BYTES, Record, Recording, Sha256, commit, load};
+use bootstate::{
+    Copies, DiskId, Medium, RECORD_BYTES, Record, Recording, Release, ReleaseVersion, Sha256, Slot,
+    SlotState, TransitionError, commit, load,
+};
 
 use super::{StorageError, SystemDisk};
 
@@ -47,6 +50,35 @@ impl BootState {
         self.change(Record::forget_provisioning)
     }
 
+    /// Puts the release, which lies complete in the slot that does not run, on trial.
+    pub fn begin_trial(&mut self, running: Slot, release: Release) -> Result<(), StorageError> {
+        self.transition(|record| record.begin_trial(running, release))
+    }
+
+    /// Records that the running slot passed its health gate.
+    pub fn confirm(&mut self, running: Slot) -> Result<(), StorageError> {
+        self.transition(|record| record.confirm(running))
+    }
+
+    /// Records that the slot's trial is over. Of a slot that is on none nothing changes.
+    pub fn end_trial(&mut self, slot: Slot) -> Result<(), StorageError> {
+        self.transition(|record| match record.slot(slot).state() {
+            SlotState::Trial { .. } => record.fail(slot),
+            SlotState::Empty | SlotState::Confirmed | SlotState::Failed => Ok(()),
+        })
+    }
+
+    /// Raises the rollback floor.
+    pub fn raise_rollback_floor(&mut self, floor: ReleaseVersion) -> Result<(), StorageError> {
+        self.transition(|record| record.raise_rollback_floor(floor))
+    }
+
+    /// Reads both copies anew: PID 1's helper may have written since.
+    pub fn refresh(&mut self) -> Result<(), StorageError> {
+        self.copies = load(&mut Locked::open(&self.device)?);
+        Ok(())
+    }
+
     /// Whether this is the disk that the selector started from. It gives a disk an id before it starts from it, unless
     /// it cannot record anything; so a disk without one is another disk, such as a fresh clone.
     pub fn verify_disk_id(&self, efi: [u8; 16], recording: Recording) -> Result<(), StorageError> {
@@ -55,12 +87,22 @@ impl BootState {
         if is_unrecorded || id == DiskId(efi) { Ok(()) } else { Err(StorageError::OtherDisk) }
     }
 
-    /// Reads anew before it writes, all under the lock: PID 1's helper may have written since.
     fn change(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), StorageError> {
+        self.transition(|record| {
+            change(record);
+            Ok(())
+        })
+    }
+
+    /// Reads anew before it writes, all under the lock: PID 1's helper may have written since.
+    fn transition(
+        &mut self,
+        transition: impl FnOnce(&mut Record) -> Result<(), TransitionError>,
+    ) -> Result<(), StorageError> {
         let mut medium = Locked::open(&self.device)?;
         self.copies = load(&mut medium);
         let mut next = self.record().ok_or(StorageError::BootRecordDamaged)?.clone();
-        change(&mut next);
+        transition(&mut next).map_err(StorageError::BootRecordTransition)?;
         let result = commit(&mut medium, &mut self.copies, next);
         if result.is_err() {
             self.copies = load(&mut medium);
@@ -176,6 +218,35 @@ mod tests {
         assert!(matches!(state.set_provisioned([5; 32]), Err(StorageError::BootRecordDamaged)));
         let verified = state.verify_disk_id([9; 16], Recording::Possible);
         assert!(matches!(verified, Err(StorageError::BootRecordDamaged)));
+    }
+
+    #[test]
+    fn an_upgrade_goes_through_the_partition() {
+        let scratch = Scratch::new("upgrade");
+        let (path, _file) = partition(&scratch);
+        let release = |version: &str| Release {
+            version: ReleaseVersion::new(version).unwrap(),
+            uki: Uki { length_bytes: 8192, sha256: [2; 32] },
+        };
+        let mut state = BootState::at(path.clone()).unwrap();
+        let mut helper = BootState::at(path.clone()).unwrap();
+        state.begin_trial(Slot::A, release("1.1.0")).unwrap();
+        helper.set_provisioned([5; 32]).unwrap();
+        state.end_trial(Slot::B).unwrap();
+        state.refresh().unwrap();
+        let record = state.record().unwrap().clone();
+        assert_eq!((record.slot(Slot::B).state(), record.is_provisioned()), (SlotState::Failed, true));
+        state.end_trial(Slot::B).unwrap();
+        assert_eq!(state.record().unwrap().slot(Slot::B).state(), SlotState::Failed);
+        state.begin_trial(Slot::A, release("1.2.0")).unwrap();
+        assert!(matches!(
+            state.raise_rollback_floor(ReleaseVersion::new("1.3.0").unwrap()),
+            Err(StorageError::BootRecordTransition(TransitionError::FloorAboveSlot { .. }))
+        ));
+        state.confirm(Slot::B).unwrap();
+        let again = BootState::at(path).unwrap();
+        assert_eq!(again.record().unwrap().slot(Slot::B).release(), Some(&release("1.2.0")));
+        assert_eq!(again.record().unwrap().active(), Slot::B);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use bootstate::CommitError;
+use bootstate::{CommitError, TransitionError};
 
 /// Why an operation on the node's disks failed.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,9 @@ pub enum StorageError {
         "the root lies on another disk than the one that was started from; nothing was written: unplug the clone"
     )]
     OtherDisk,
+    /// The boot record does not allow it.
+    #[error("the boot record does not allow that")]
+    BootRecordTransition(#[source] TransitionError),
     /// The boot record is not in force.
     #[error("cannot put the boot record in force")]
     BootRecordCommit(#[source] CommitError<io::Error>),

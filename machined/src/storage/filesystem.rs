@@ -8,8 +8,9 @@ use std::process::{Command, Output};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use tracing::warn;
 
-use super::StorageError;
+use super::{StorageError, superblock};
 
 const MKFS: &str = "mkfs.ext4";
 const E2FSCK: &str = "e2fsck";
@@ -58,6 +59,10 @@ pub fn check(device: &Path, repair: Repair) -> Result<Checked, StorageError> {
         Repair::Safe => "-p",
         Repair::Full => "-y",
     };
+    let write = |source| StorageError::Write { path: device.to_owned(), source };
+    if superblock::restore(device).map_err(write)? {
+        warn!(device = %device.display(), "a torn superblock was replaced by its copy");
+    }
     let output = run(E2FSCK, Command::new(E2FSCK).arg(how).arg(device))?;
     match output.status.code() {
         Some(code) if code < E2FSCK_ERRORS_LEFT => Ok(Checked::Sound),

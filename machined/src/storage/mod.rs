@@ -17,12 +17,15 @@ mod mirror;
 #[cfg(test)]
 pub mod scratch;
 mod seed;
+mod slots;
+mod superblock;
 mod system;
 mod table;
 mod volume_label;
 
 pub use boot_state::BootState;
 pub use bring_up::{bring_up_data, bring_up_state, erase_data, erase_state, is_state_shrouded, shroud_state};
+pub use config_volume::{LabelledVolume, find_release_volume};
 pub use durable::replace_file;
 pub use efi::{boot_report, efi_disk_id};
 pub use error::StorageError;
@@ -31,5 +34,6 @@ pub use installation::{holds_node, open_release};
 pub use inventory::{Room, clones, data_room, describe_mounted, disks, spare_disks, volumes};
 pub use mirror::Mirror;
 pub use seed::{Origin, Seed};
+pub use slots::SlotPartitions;
 pub use system::{SystemDisk, find_system_disk};
 pub use table::guid_bytes;

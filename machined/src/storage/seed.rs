@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use flash::seed::{Entry, SeedError, locate, unpack};
 use tracing::warn;
 
-use super::config_volume::{ConfigVolume, find_config_volume};
+use super::config_volume::{LabelledVolume, find_config_volume};
 use super::{StorageError, SystemDisk};
 
 /// In memory: the small files only.
@@ -31,7 +31,7 @@ enum Scope {
 #[derive(Debug)]
 pub enum Origin {
     /// A volume that someone plugged in.
-    Volume(ConfigVolume),
+    Volume(LabelledVolume),
     /// What was flashed with the disk.
     Seed(Seed),
 }
@@ -49,7 +49,7 @@ impl Origin {
 
     fn look(disk: &SystemDisk, scope: Scope) -> Result<Option<Self>, StorageError> {
         if let Some(device) = find_config_volume(disk) {
-            return ConfigVolume::mount(&device).map(|volume| Some(Self::Volume(volume)));
+            return LabelledVolume::mount(&device).map(|volume| Some(Self::Volume(volume)));
         }
         let seed = Seed::read(disk, scope)?;
         Ok(seed.filter(|seed| seed.path().join(layout::CONFIG_VOLUME_FILE).exists()).map(Self::Seed))

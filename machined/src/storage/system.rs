@@ -8,7 +8,7 @@ use layout::{MIB, SECTOR_BYTES};
 
 use super::StorageError;
 
-const ROOT_SLAVES: &str = "/sys/block/dm-0/slaves";
+pub(super) const ROOT_SLAVES: &str = "/sys/block/dm-0/slaves";
 pub(super) const BLOCK_CLASS: &str = "/sys/class/block";
 /// sysfs counts in these, whatever the disk's sectors are.
 const SYSFS_SECTOR_BYTES: u64 = 512;

@@ -1,4 +1,4 @@
-//! Labels of FAT and ISO 9660 volumes, read from their superblocks.
+//! Labels of FAT, ISO 9660 and ext4 volumes, read from their superblocks.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,27 +11,38 @@ const ISO_DESCRIPTOR_OFFSET_BYTES: u64 = 16 * 2048;
 const ISO_DESCRIPTOR_BYTES: usize = 72;
 const ISO_PRIMARY: &[u8] = b"\x01CD001";
 const ISO_LABEL_OFFSET: usize = 40;
+/// ext4's superblock and the fields of it (kernel Documentation/filesystems/ext4/super.rst).
+const EXT4_SUPERBLOCK_OFFSET_BYTES: u64 = 1024;
+const EXT4_SUPERBLOCK_BYTES: usize = 136;
+const EXT4_MAGIC_OFFSET: usize = 56;
+const EXT4_MAGIC: &[u8] = &[0x53, 0xef];
+const EXT4_LABEL_OFFSET: usize = 120;
 
-/// A volume that can carry a configuration.
+/// A volume that can carry a configuration or a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum VolumeLabel {
     /// FAT, with its label.
     Fat(String),
     /// ISO 9660, with its volume identifier.
     Iso9660(String),
+    /// ext4, or what it came from, with its label.
+    Ext4(String),
 }
 
 impl VolumeLabel {
-    /// What the medium holds, if it is either of the two.
+    /// What the medium holds, if it is any of these.
     pub(super) fn read(medium: &File) -> Option<Self> {
-        fat(medium).map(Self::Fat).or_else(|| iso9660(medium).map(Self::Iso9660))
+        fat(medium)
+            .map(Self::Fat)
+            .or_else(|| iso9660(medium).map(Self::Iso9660))
+            .or_else(|| ext4(medium).map(Self::Ext4))
     }
 
     /// Whether it is labelled so. FAT keeps mostly upper case.
     pub(super) fn matches(&self, wanted: &str) -> bool {
         match self {
             Self::Fat(label) => wanted.eq_ignore_ascii_case(label),
-            Self::Iso9660(label) => label == wanted,
+            Self::Iso9660(label) | Self::Ext4(label) => label == wanted,
         }
     }
 
@@ -40,7 +51,13 @@ impl VolumeLabel {
         match self {
             Self::Fat(_) => "vfat",
             Self::Iso9660(_) => "iso9660",
+            Self::Ext4(_) => "ext4",
         }
+    }
+
+    /// Whether it is ext4.
+    pub(super) const fn is_ext4(&self) -> bool {
+        matches!(self, Self::Ext4(_))
     }
 }
 
@@ -71,6 +88,15 @@ fn iso9660(medium: &File) -> Option<String> {
     text(descriptor.get(ISO_LABEL_OFFSET..)?)
 }
 
+fn ext4(medium: &File) -> Option<String> {
+    let mut superblock = [0; EXT4_SUPERBLOCK_BYTES];
+    medium.read_exact_at(&mut superblock, EXT4_SUPERBLOCK_OFFSET_BYTES).ok()?;
+    if !superblock.get(EXT4_MAGIC_OFFSET..)?.starts_with(EXT4_MAGIC) {
+        return None;
+    }
+    text(superblock.get(EXT4_LABEL_OFFSET..)?)
+}
+
 fn text(padded: &[u8]) -> Option<String> {
     Some(std::str::from_utf8(padded).ok()?.trim_end_matches([' ', '\0']).to_owned())
 }
@@ -98,7 +124,9 @@ mod tests {
         let fat16 = label(&[(54, b"FAT16   "), (43, b"cairnconfig"), (510, &[0x55, 0xaa])]).unwrap();
         let iso = label(&[(32768, b"\x01CD001\x01"), (32808, b"CAIRNCONFIG                    ")]).unwrap();
         assert_eq!(iso, VolumeLabel::Iso9660("CAIRNCONFIG".into()));
-        assert!([fat32, fat16, iso].iter().all(|label| label.matches(layout::CONFIG_VOLUME_LABEL)));
+        let ext4 = label(&[(1080, &[0x53, 0xef]), (1144, b"CAIRNCONFIG\0\0\0\0\0")]).unwrap();
+        assert_eq!(ext4, VolumeLabel::Ext4("CAIRNCONFIG".into()));
+        assert!([fat32, fat16, iso, ext4].iter().all(|label| label.matches(layout::CONFIG_VOLUME_LABEL)));
     }
 
     #[test]

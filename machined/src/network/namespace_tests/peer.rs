@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -12,25 +13,33 @@ use tokio::process::{Child, ChildStderr};
 
 use super::DEADLINE;
 
-/// What the test needs and the host lacks.
+/// What the test against a server needs and the host lacks.
 pub fn missing() -> Option<&'static str> {
+    missing_for_namespaces().or_else(|| (!runs("dnsmasq", "--version")).then_some("no dnsmasq"))
+}
+
+/// What a test in namespaces needs and the host lacks; found out once, for tests run side by side.
+pub fn missing_for_namespaces() -> Option<&'static str> {
+    static MISSING: OnceLock<Option<&'static str>> = OnceLock::new();
+    *MISSING.get_or_init(look_for_namespaces)
+}
+
+fn look_for_namespaces() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root");
     }
-    let runs = |program: &str, argument: &str| {
-        Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-    };
     if !runs("ip", "-V") {
         return Some("no iproute2");
-    }
-    if !runs("dnsmasq", "--version") {
-        return Some("no dnsmasq");
     }
     let probe = namespace("probe");
     let made = Command::new("ip").args(["netns", "add", &probe]).stderr(Stdio::null()).status();
     let removed = Command::new("ip").args(["netns", "del", &probe]).stderr(Stdio::null()).status();
     let allowed = made.is_ok_and(|status| status.success()) && removed.is_ok_and(|status| status.success());
     if allowed { None } else { Some("network namespaces are not allowed here") }
+}
+
+fn runs(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// Waits for what nobody announces, with a deadline.
@@ -47,11 +56,18 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("{what} does not come"))
 }
 
-fn namespace(end: &str) -> String {
+pub fn namespace(end: &str) -> String {
     format!("cairn-{}-{end}", std::process::id())
 }
 
-fn run(arguments: &[&str]) -> String {
+/// Moves the calling thread into a namespace.
+pub fn enter(namespace: &str) {
+    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
+/// `ip` with these arguments.
+pub fn run(arguments: &[&str]) -> String {
     let output = Command::new("ip").args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {}: {error}", arguments.join(" "));
@@ -89,8 +105,7 @@ impl Network {
 
     /// Moves the calling thread into the node's namespace.
     pub fn enter(&self) {
-        let file = File::open(format!("/run/netns/{}", self.node)).unwrap();
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        enter(&self.node);
     }
 
     pub fn plug(&self) {
