@@ -2,8 +2,11 @@
 
 pub mod configuration;
 mod flash;
+pub mod logs;
+pub mod upgrade;
 
-use std::path::PathBuf;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -13,8 +16,7 @@ use pki::{NodeId, Role, SubjectName};
 
 pub use self::flash::Flash;
 use crate::endpoint::Endpoint;
-use crate::log_source::LogSource;
-use crate::output::Format;
+use crate::output::{Format, Speech};
 use crate::{duration, exit};
 
 /// Command line for Cairn nodes.
@@ -32,9 +34,12 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// Context to use, instead of the current one
+    /// Context to use, instead of the current one. For several nodes at once: NAME,NAME, @GROUP or @all
     #[arg(short, long, global = true, value_name = "NAME")]
     pub context: Option<String>,
+    /// With several nodes: how many are asked at the same time (default: 16)
+    #[arg(long, global = true, value_name = "N")]
+    pub parallel: Option<NonZero<usize>>,
     /// Address of the node, instead of the context's; may be repeated
     #[arg(short = 'n', long = "endpoint", global = true, value_name = "HOST[:PORT]")]
     pub endpoints: Vec<Endpoint>,
@@ -56,6 +61,16 @@ impl Global {
             Some(Output::Format(format)) => Some(format),
             Some(Output::File(_)) | None => None,
         }
+    }
+
+    /// The same, but data are printed as another command line says.
+    pub fn printing_as(&self, other: &Global) -> Global {
+        Global { output: other.output.clone(), ..self.clone() }
+    }
+
+    /// Has data printed as JSON, whatever was asked for.
+    pub fn print_json(&mut self) {
+        self.output = Some(Output::Format(Format::Json));
     }
 }
 
@@ -92,7 +107,7 @@ fn node_id(text: &str) -> Result<NodeId, String> {
 }
 
 /// All commands.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// List, choose and change contexts
     #[command(subcommand)]
@@ -124,10 +139,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Option<ServicesCommand>,
     },
-    /// Print the log of a service or a container
-    Logs(Logs),
+    /// Print the log of a service or a container, of this boot or an earlier one; without a name, list the logs
+    Logs(logs::Logs),
     /// Print the kernel's log
-    Dmesg(Follow),
+    Dmesg(logs::Dmesg),
+    /// List crashes of the kernel and of PID 1, or print the last words of one
+    Crashes(logs::Crashes),
     /// List the pods of the node
     Pods,
     /// Reboot the node in order
@@ -173,12 +190,18 @@ pub enum Command {
     Edit(configuration::Edit),
     /// Show how the machine configuration differs
     Diff(configuration::Diff),
-    /// Return to an earlier machine configuration
-    Rollback(configuration::Rollback),
+    /// Install a release; an upgrade that is cut off goes on where it was
+    Upgrade(upgrade::Upgrade),
+    /// Show which releases the node has, and how they fare
+    Slots,
+    /// Return to the release of before, or to an earlier machine configuration
+    Rollback(upgrade::Rollback),
     /// Wipe keys and configuration: the node comes up as if it had never been configured
     Reset(configuration::Reset),
     /// List the kinds of resources that the node publishes
     ApiResources,
+    /// Gather what the node says of itself in one file, for whoever helps
+    Support(Support),
     /// Print the completion script for a shell
     Completion {
         /// Which shell
@@ -192,8 +215,50 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether `-c` names whom it is for, rather than what is to be made.
+    pub fn is_for_nodes(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::Gen(_)
+            | Self::Adopt(_)
+            | Self::Discover
+            | Self::Flash(_)
+            | Self::Version { client: true }
+            | Self::Validate { .. }
+            | Self::Support(Support { action: Some(_), .. })
+            | Self::Completion { .. }
+            | Self::Man { .. } => false,
+            Self::ApplyConfig(arguments) => !arguments.first.insecure,
+            _ => true,
+        }
+    }
+
+    /// Whether several nodes may be named: not for what asks back, nor for what no second thought brings back.
+    pub fn may_have_several(&self) -> bool {
+        !matches!(self, Self::Edit(_) | Self::Reset(_))
+    }
+
+    /// How it speaks.
+    pub fn speech(&self) -> Speech {
+        let lasts = match self {
+            Self::Logs(arguments) => arguments.follow.follow,
+            Self::Dmesg(arguments) => arguments.follow.follow,
+            Self::Get { watch, .. } => *watch,
+            Self::Upgrade(arguments) => arguments.watches(),
+            _ => false,
+        };
+        match self {
+            _ if lasts => Speech::Stream,
+            Self::Dmesg(_) => Speech::Series,
+            Self::Logs(arguments) if arguments.prints_lines() => Speech::Series,
+            _ => Speech::Once,
+        }
+    }
+}
+
 /// Commands on the configuration file.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// List all contexts
     Contexts,
@@ -209,6 +274,9 @@ pub enum ConfigCommand {
         /// Which context
         name: String,
     },
+    /// Name groups of contexts, for `-c @GROUP`
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Take over the contexts of another file
     Merge {
         /// File written by `osctl gen client -o`
@@ -219,8 +287,28 @@ pub enum ConfigCommand {
     },
 }
 
+/// Commands on groups of contexts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum GroupCommand {
+    /// List the groups
+    List,
+    /// Make a group of these contexts, or replace it
+    Set {
+        /// Name of the group
+        name: String,
+        /// Its contexts
+        #[arg(required = true, value_name = "CONTEXT")]
+        contexts: Vec<String>,
+    },
+    /// Remove a group; its contexts stay
+    Remove {
+        /// Which group
+        name: String,
+    },
+}
+
 /// Commands that make files.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum GenCommand {
     /// Make the CA of a fleet. Whoever has this file owns the fleet; losing it loses the fleet
     Secrets {
@@ -241,7 +329,7 @@ pub enum GenCommand {
 }
 
 /// Arguments of `gen config`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct GenConfig {
     /// Secrets bundle whose CA the node shall trust
     #[arg(long, value_name = "FILE")]
@@ -265,7 +353,7 @@ pub struct GenConfig {
 }
 
 /// Arguments of `gen client`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct GenClient {
     /// Secrets bundle that signs
     #[arg(long, value_name = "FILE")]
@@ -288,7 +376,7 @@ pub struct GenClient {
 }
 
 /// Arguments of `adopt`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Adopt {
     /// Secrets bundle whose CA the node was configured with
     #[arg(long, value_name = "FILE")]
@@ -308,8 +396,51 @@ pub fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     Fingerprint::parse(text).map_err(|error| error.to_string())
 }
 
+/// Arguments of `support`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Support {
+    /// What to do with a bundle.
+    #[command(subcommand)]
+    pub action: Option<SupportCommand>,
+    /// File to write, or an existing folder (default: support-CONTEXT-TIME.tar.zst here)
+    #[arg(id = "output", short, long, value_name = "FILE|FOLDER", value_parser = output_file)]
+    output: Option<Output>,
+    /// Last lines of each log
+    #[arg(long, value_name = "N", default_value = "5000")]
+    pub tail: u32,
+    /// Also the logs of pods, which may hold secrets of theirs
+    #[arg(long)]
+    pub pods: bool,
+    /// Encrypt it with a passphrase, asked for or taken from $OSCTL_PASSPHRASE
+    #[arg(long)]
+    pub encrypt: bool,
+}
+
+impl Support {
+    /// Where to write.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.output {
+            Some(Output::File(path)) => Some(path),
+            Some(Output::Format(_)) | None => None,
+        }
+    }
+}
+
+/// Commands on bundles.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SupportCommand {
+    /// Decrypt a bundle
+    Open {
+        /// Encrypted bundle
+        bundle: PathBuf,
+        /// Archive to write (.tar.zst)
+        archive: PathBuf,
+    },
+}
+
 /// Commands on services.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ServicesCommand {
     /// List the services
     List,
@@ -322,32 +453,10 @@ pub enum ServicesCommand {
 }
 
 /// The service to control.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ServiceArgument {
     /// Name of the service
     pub name: String,
-}
-
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// SERVICE, POD/CONTAINER, NAMESPACE/POD or NAMESPACE/POD/CONTAINER
-    #[arg(value_name = "SOURCE")]
-    pub source: LogSource,
-    /// How much to print.
-    #[command(flatten)]
-    pub follow: Follow,
-}
-
-/// How much of a log to print.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Follow {
-    /// Keep printing what is written from now on
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Begin with the last N lines
-    #[arg(long, value_name = "N")]
-    pub tail: Option<u32>,
 }
 
 #[cfg(test)]
@@ -391,6 +500,18 @@ mod tests {
     }
 
     #[test]
+    fn boots_are_counted_back() {
+        for line in [
+            "osctl logs kubelet --boot -1",
+            "osctl logs --previous-boot kubelet",
+            "osctl logs kubelet --boot=-1",
+        ] {
+            let Command::Logs(logs) = parse(line).command else { panic!() };
+            assert_eq!(logs.boot.which(), logs::WhichBoot::One("-1".into()), "{line}");
+        }
+    }
+
+    #[test]
     fn the_output_of_gen_is_a_file() {
         let cli = parse("osctl gen secrets -o json");
         let Command::Gen(GenCommand::Secrets { output, force: false, encrypt: false }) = cli.command else {
@@ -409,10 +530,18 @@ mod tests {
             "osctl health --timeout soon",
             "osctl -n http://x health",
             "osctl logs a/b/c/d",
+            "osctl logs kubelet --since yesterday",
+            "osctl logs kubelet --boot -1 --previous-boot",
+            "osctl crashes x",
             "osctl gen client --secrets s --role root --name x",
             "osctl gen client --secrets s --role admin --name é",
             "osctl adopt --secrets s --fingerprint 12ab",
             "osctl adopt --secrets s",
+            "osctl upgrade --release a --url b",
+            "osctl upgrade --stage --wait",
+            "osctl upgrade --stage --no-reboot",
+            "osctl upgrade --wait status",
+            "osctl rollback --wait config",
         ] {
             refuses(line);
         }

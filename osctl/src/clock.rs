@@ -19,6 +19,12 @@ pub fn date(time_s: u64) -> String {
     Timestamp { seconds: i64::try_from(time_s).unwrap_or(i64::MAX), nanos: 0 }.to_string()
 }
 
+/// A time as RFC 3339, without parts of seconds, for a column; empty when unknown.
+pub fn to_second(time: Option<&str>) -> String {
+    let time = time.unwrap_or_default();
+    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
 /// How long ago a node's timestamp is, for an AGE column; empty when unknown.
 pub fn age(timestamp: Option<&Timestamp>, now_s: u64) -> String {
     let Some(then_s) = timestamp.and_then(|timestamp| u64::try_from(timestamp.seconds).ok()) else {
@@ -40,6 +46,13 @@ mod tests {
         assert_eq!(age(Some(&at(2_000)), 1_000), "0s", "the node's clock is ahead");
         assert_eq!(age(Some(&at(-5)), 1_000), "");
         assert_eq!(age(Some(&at(60)), 1_800_000_000), "unknown", "the node believes that it is 1970");
+    }
+
+    #[test]
+    fn parts_of_seconds_go() {
+        assert_eq!(to_second(Some("2026-09-21T14:13:20.123456Z")), "2026-09-21T14:13:20Z");
+        assert_eq!(to_second(Some("2026-09-21T14:13:20Z")), "2026-09-21T14:13:20Z");
+        assert_eq!(to_second(None), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The configuration file: which nodes there are and how to prove who one is, like kubeconfig.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,15 @@ pub struct Contexts {
     /// All contexts.
     #[serde(default)]
     pub contexts: Vec<Context>,
+    /// Names of contexts, by the name of their group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, Vec<String>>,
 }
+
+/// What begins the name of a group where contexts are named.
+const GROUP: char = '@';
+/// The group of all contexts, which need not be made.
+const ALL: &str = "all";
 
 /// One node, and one client of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +96,64 @@ impl Contexts {
     pub fn remove(&mut self, name: &str) -> Result<(), Failure> {
         self.find(name).ok_or_else(|| self.unknown(name))?;
         self.contexts.retain(|context| context.name != name);
+        self.groups.values_mut().for_each(|group| group.retain(|member| member != name));
+        self.groups.retain(|_, group| !group.is_empty());
         self.current_context.take_if(|current| current == name);
         Ok(())
+    }
+
+    /// The contexts that `NAME,NAME`, `@GROUP` and `@all` name, each once. `None` when it is the name of one context.
+    pub fn several(&self, words: &str) -> Result<Option<Vec<String>>, Failure> {
+        if self.find(words).is_some() || !words.contains([',', GROUP]) {
+            return Ok(None);
+        }
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        for word in words.split(',').map(str::trim) {
+            let members = match word.strip_prefix(GROUP) {
+                None => vec![self.find(word).ok_or_else(|| self.unknown(word))?.name.clone()],
+                Some(group) => self.members(group)?,
+            };
+            names.extend(members.into_iter().filter(|name| seen.insert(name.clone())));
+        }
+        Ok(Some(names))
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, Failure> {
+        let all = || self.contexts.iter().map(|context| context.name.clone()).collect::<Vec<_>>();
+        match self.groups.get(group) {
+            Some(members) => Ok(members.clone()),
+            None if group == ALL && !self.contexts.is_empty() => Ok(all()),
+            None => Err(self.unknown_group(group)),
+        }
+    }
+
+    /// Makes a group, or replaces it.
+    pub fn set_group(&mut self, name: &str, members: Vec<String>) -> Result<(), Failure> {
+        if name == ALL || name.is_empty() || name.contains([',', GROUP]) {
+            return Err(Failure::usage(format!("no group can be called {name:?}"))
+                .hint("@all is every context; a name has neither commas nor @"));
+        }
+        for member in &members {
+            self.find(member).ok_or_else(|| self.unknown(member))?;
+        }
+        self.groups.insert(name.to_owned(), members);
+        Ok(())
+    }
+
+    /// Removes a group.
+    pub fn remove_group(&mut self, name: &str) -> Result<(), Failure> {
+        self.groups.remove(name).map(drop).ok_or_else(|| self.unknown_group(name))
+    }
+
+    fn unknown_group(&self, name: &str) -> Failure {
+        let failure = Failure::new(Exit::NotFound, format!("no group named {name:?}"));
+        match self.groups.is_empty() {
+            true => failure.hint("there are no groups yet: `osctl config group set NAME CONTEXT...`"),
+            false => {
+                let names: Vec<_> = self.groups.keys().map(String::as_str).collect();
+                failure.hint(format!("there are: {}", names.join(", ")))
+            }
+        }
     }
 
     /// Makes a context the current one.
@@ -260,6 +325,36 @@ mod tests {
         assert_eq!((contexts.current_context.as_deref(), contexts.contexts.len()), (None, 1));
         assert_eq!(contexts.remove("a").unwrap_err().exit(), Exit::NotFound);
         assert!(contexts.choose(None).unwrap_err().render().contains("choose with -c"));
+    }
+
+    #[test]
+    fn groups_and_lists_name_each_context_once() {
+        let mut contexts = two();
+        contexts.put(context("c", "10.0.0.3"));
+        contexts.set_group("shop", vec!["c".into(), "a".into()]).unwrap();
+        let several = |words: &str| contexts.several(words).unwrap();
+        assert_eq!(several("a"), None);
+        assert_eq!(several("unknown"), None, "one name is looked up as one");
+        assert_eq!(several("@shop"), Some(vec!["c".to_owned(), "a".into()]));
+        assert_eq!(several("b, @shop,b"), Some(vec!["b".to_owned(), "c".into(), "a".into()]));
+        assert_eq!(several("@all").unwrap().len(), 3);
+        assert!(contexts.several("a,x").unwrap_err().render().contains("no context named \"x\""));
+        assert!(contexts.several("@x").unwrap_err().render().contains("there are: shop"));
+        assert_eq!(Contexts::default().several("@all").unwrap_err().exit(), Exit::NotFound);
+    }
+
+    #[test]
+    fn a_group_has_only_contexts_that_there_are() {
+        let mut contexts = two();
+        assert_eq!(contexts.set_group("g", vec!["x".into()]).unwrap_err().exit(), Exit::NotFound);
+        assert_eq!(contexts.set_group("all", vec!["a".into()]).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(contexts.set_group("a,b", vec!["a".into()]).unwrap_err().exit(), Exit::Usage);
+        contexts.set_group("g", vec!["a".into(), "b".into()]).unwrap();
+        contexts.set_group("lone", vec!["a".into()]).unwrap();
+        contexts.remove("a").unwrap();
+        assert_eq!(contexts.groups, BTreeMap::from([("g".to_owned(), vec!["b".to_owned()])]));
+        contexts.remove_group("g").unwrap();
+        assert_eq!(contexts.remove_group("g").unwrap_err().exit(), Exit::NotFound);
     }
 
     #[test]

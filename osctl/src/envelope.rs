@@ -1,4 +1,4 @@
-//! A secret text under a passphrase: scrypt (RFC 7914) makes the key, AES-256-GCM seals. All parameters stand in the
+//! Secret bytes under a passphrase: scrypt (RFC 7914) makes the key, AES-256-GCM seals. All parameters stand in the
 //! file, so that later versions may choose harder ones.
 
 use std::fmt;
@@ -38,7 +38,7 @@ pub enum EnvelopeError {
     Passphrase,
 }
 
-/// The encrypted text as it stands in a file.
+/// The encrypted bytes as they stand in a file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Envelope {
@@ -59,12 +59,12 @@ impl fmt::Debug for Envelope {
 }
 
 impl Envelope {
-    /// Encrypts `text`. `log_n` is the logarithm of scrypt's cost.
-    pub fn seal(text: &str, passphrase: &str, log_n: u8) -> Result<Envelope, EnvelopeError> {
+    /// Encrypts `content`. `log_n` is the logarithm of scrypt's cost.
+    pub fn seal(content: &[u8], passphrase: &str, log_n: u8) -> Result<Envelope, EnvelopeError> {
         let (mut salt, mut nonce) = ([0; SALT_BYTES], [0; NONCE_LEN]);
         rand::fill(&mut salt).and_then(|()| rand::fill(&mut nonce)).map_err(|_| EnvelopeError::Library)?;
         let key = key(passphrase, &salt, log_n)?;
-        let mut data = text.as_bytes().to_vec();
+        let mut data = content.to_vec();
         key.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(context(log_n)),
@@ -82,8 +82,8 @@ impl Envelope {
         })
     }
 
-    /// Decrypts the text.
-    pub fn open(&self, passphrase: &str) -> Result<Zeroizing<String>, EnvelopeError> {
+    /// Decrypts them.
+    pub fn open(&self, passphrase: &str) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
         if self.kdf != KDF || self.cipher != CIPHER || !(1..=LOG_N_MAX).contains(&self.log_n) {
             return Err(EnvelopeError::Unknown);
         }
@@ -94,14 +94,14 @@ impl Envelope {
             return Err(EnvelopeError::Damaged);
         }
         let mut data = Zeroizing::new(data);
-        let text = key(passphrase, &salt, self.log_n)?
+        let content = key(passphrase, &salt, self.log_n)?
             .open_in_place(nonce, Aad::from(context(self.log_n)), &mut data)
             .map_err(|_| EnvelopeError::Passphrase)?;
-        String::from_utf8(text.to_vec()).map(Zeroizing::new).map_err(|_| EnvelopeError::Damaged)
+        Ok(Zeroizing::new(content.to_vec()))
     }
 }
 
-/// What the cipher binds besides the text.
+/// What the cipher binds besides the content.
 fn context(log_n: u8) -> String {
     format!("cairn-envelope {KDF} {log_n} {R} {P} {CIPHER}")
 }
@@ -129,11 +129,11 @@ mod tests {
 
     #[test]
     fn opens_with_its_passphrase_only() {
-        let sealed = Envelope::seal("a secret", "correct horse", LOG_N).unwrap();
-        assert_eq!(sealed.open("correct horse").unwrap().as_str(), "a secret");
+        let sealed = Envelope::seal(b"a secret", "correct horse", LOG_N).unwrap();
+        assert_eq!(sealed.open("correct horse").unwrap().as_slice(), b"a secret");
         assert_eq!(sealed.open("correct horsf"), Err(EnvelopeError::Passphrase));
         assert_eq!(sealed.open(""), Err(EnvelopeError::Passphrase));
-        let again = Envelope::seal("a secret", "correct horse", LOG_N).unwrap();
+        let again = Envelope::seal(b"a secret", "correct horse", LOG_N).unwrap();
         assert_ne!((&sealed.data, &sealed.salt), (&again.data, &again.salt));
         assert_eq!(format!("{sealed:?}"), "Envelope(…)");
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn damage_is_not_a_wrong_passphrase() {
         let damaged = |damage: fn(&mut Envelope)| {
-            let mut sealed = Envelope::seal("a secret", "correct horse", LOG_N).unwrap();
+            let mut sealed = Envelope::seal(b"a secret", "correct horse", LOG_N).unwrap();
             damage(&mut sealed);
             sealed.open("correct horse").unwrap_err()
         };
@@ -160,18 +160,18 @@ mod tests {
 
     #[test]
     fn the_costs_of_the_day_are_affordable() {
-        let sealed = Envelope::seal("a secret", "correct horse", super::LOG_N).unwrap();
-        assert_eq!(sealed.open("correct horse").unwrap().as_str(), "a secret");
+        let sealed = Envelope::seal(b"a secret", "correct horse", super::LOG_N).unwrap();
+        assert_eq!(sealed.open("correct horse").unwrap().as_slice(), b"a secret");
     }
 
     proptest! {
         #[test]
-        fn any_text_survives(text: String, passphrase: String) {
-            let sealed = Envelope::seal(&text, &passphrase, 1).unwrap();
+        fn any_content_survives(text: String, passphrase: String) {
+            let sealed = Envelope::seal(text.as_bytes(), &passphrase, 1).unwrap();
             let yaml = serde_saphyr::to_string(&sealed).unwrap();
             let read: Envelope = serde_saphyr::from_str(&yaml).unwrap();
             let opened = read.open(&passphrase).unwrap();
-            prop_assert_eq!(opened.as_str(), text.as_str());
+            prop_assert_eq!(opened.as_slice(), text.as_bytes());
             prop_assert!(text.len() < 4 || !yaml.contains(&text));
         }
     }

@@ -19,8 +19,25 @@ pub enum Exit {
     Denied = 5,
     /// What was named does not exist.
     NotFound = 6,
-    /// The node took a change of its configuration back.
+    /// The node took a change of its configuration, or a release, back.
     Reverted = 7,
+}
+
+impl Exit {
+    /// The one with this code.
+    pub fn of_code(code: u8) -> Option<Exit> {
+        let all = [
+            Exit::Ok,
+            Exit::Error,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Unhealthy,
+            Exit::Denied,
+            Exit::NotFound,
+            Exit::Reverted,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -39,4 +56,4 @@ Exit codes:
   4  the node is not healthy
   5  a certificate or a role was refused
   6  no such context, kind, resource, service, pod or file
-  7  the node took a change of its configuration back";
+  7  the node took a change of its configuration, or a release, back";

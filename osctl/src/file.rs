@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Writes a file for its owner only. A reader sees the old content or the new one, also after a power cut.
-pub fn replace(path: &Path, content: &str) -> io::Result<()> {
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     // A link to a file elsewhere (a synchronised folder) stays a link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = directory_of(&target);
     fs::create_dir_all(&directory)?;
-    staged(&directory, content)?.persist(&target)?;
+    staged(&directory, content.as_ref())?.persist(&target)?;
     sync_directory(&directory)
 }
 
 /// Like [`replace`], but an existing file is an error of kind `AlreadyExists`.
-pub fn create(path: &Path, content: &str) -> io::Result<()> {
+pub fn create(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let directory = directory_of(path);
     fs::create_dir_all(&directory)?;
-    staged(&directory, content)?.persist_noclobber(path)?;
+    staged(&directory, content.as_ref())?.persist_noclobber(path)?;
     sync_directory(&directory)
 }
 
@@ -54,9 +54,9 @@ pub fn lock(path: &Path) -> io::Result<File> {
 }
 
 /// A new file beside the target, complete on disk. `tempfile` makes it with mode 0600.
-fn staged(directory: &Path, content: &str) -> io::Result<tempfile::NamedTempFile> {
+fn staged(directory: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix(".osctl-").tempfile_in(directory)?;
-    file.write_all(content.as_bytes())?;
+    file.write_all(content)?;
     file.as_file().sync_all()?;
     Ok(file)
 }

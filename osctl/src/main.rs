@@ -1,6 +1,6 @@
 //! Command line for Cairn nodes.
 //!
-//! Talks to one node at a time over mutual TLS 1.3, keeps contexts in a file like kubeconfig, and makes the
+//! Talks to nodes over mutual TLS 1.3, to each as if it were the only one, keeps contexts in a file like kubeconfig, and makes the
 //! secrets of a fleet. It must never trust an address: a node is who its certificate chain and node id say.
 //! Data goes to standard output, everything else to standard error; exit codes are in [`exit`].
 //! Start reading at [`cli`], then [`command`]; how a node is reached is in [`node`].

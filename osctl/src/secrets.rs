@@ -60,7 +60,7 @@ pub fn generate(now_s: u64) -> Result<Zeroizing<String>, Failure> {
 
 /// The text of the file that holds `bundle` encrypted.
 pub fn encrypt(bundle: &str, passphrase: &str) -> Result<Zeroizing<String>, Failure> {
-    let envelope = Envelope::seal(bundle, passphrase, envelope::LOG_N)
+    let envelope = Envelope::seal(bundle.as_bytes(), passphrase, envelope::LOG_N)
         .map_err(|error| Failure::error("cannot encrypt the secrets bundle").why(error))?;
     let bundle = Bundle { version: Some(VERSION), ca: None, encrypted: Some(envelope) };
     Ok(Zeroizing::new(format!("{HEADING}{}", crate::output::yaml(&bundle)?)))
@@ -85,7 +85,7 @@ pub fn at_hand(path: &Path) -> Option<Ca> {
 }
 
 fn open(path: &Path, envelope: &Envelope, passphrase: &str) -> Result<Ca, Failure> {
-    let text = envelope.open(passphrase).map_err(|error| match error {
+    let content = envelope.open(passphrase).map_err(|error| match error {
         EnvelopeError::Passphrase => {
             Failure::new(Exit::Denied, format!("cannot decrypt the secrets bundle {}", path.display()))
                 .why(error)
@@ -95,7 +95,8 @@ fn open(path: &Path, envelope: &Envelope, passphrase: &str) -> Result<Ca, Failur
             damaged(path, &error.to_string())
         }
     })?;
-    match parse(&text).map_err(|why| damaged(path, &why))? {
+    let text = std::str::from_utf8(&content).map_err(|_| damaged(path, "what was encrypted is no text"))?;
+    match parse(text).map_err(|why| damaged(path, &why))? {
         Content::Ca(ca) => Ok(*ca),
         Content::Encrypted(_) => Err(damaged(path, "it is encrypted twice")),
     }
@@ -210,7 +211,7 @@ mod tests {
 
     /// As [`encrypt`] does, but cheap to open.
     fn encrypted(bundle: &str) -> String {
-        let envelope = Envelope::seal(bundle, PASSPHRASE, 4).unwrap();
+        let envelope = Envelope::seal(bundle.as_bytes(), PASSPHRASE, 4).unwrap();
         crate::output::yaml(&Bundle { version: Some(VERSION), ca: None, encrypted: Some(envelope) }).unwrap()
     }
 

@@ -49,7 +49,7 @@ pub struct How {
 }
 
 /// Arguments of `apply-config`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ApplyConfig {
     /// Machine configuration; "-" reads standard input
     #[arg(short, long = "file", value_name = "FILE")]
@@ -63,7 +63,7 @@ pub struct ApplyConfig {
 }
 
 /// How a node gets its first configuration.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct First {
     /// To a node that has no configuration yet; it is adopted in the same step
     #[arg(long, requires = "secrets", conflicts_with_all = ["mode", "dry_run", "confirm_within", "accept_unreachable"])]
@@ -97,7 +97,7 @@ fn url(text: &str) -> Result<Url, String> {
 }
 
 /// Arguments of `patch`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Patch {
     /// What to patch
     pub subject: Subject,
@@ -113,7 +113,7 @@ pub struct Patch {
 }
 
 /// Arguments of `edit`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Edit {
     /// What to edit
     pub subject: Subject,
@@ -123,7 +123,7 @@ pub struct Edit {
 }
 
 /// Arguments of `diff`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Diff {
     /// What to compare
     pub subject: Subject,
@@ -135,11 +135,9 @@ pub struct Diff {
     pub generation: Option<u64>,
 }
 
-/// Arguments of `rollback`.
-#[derive(Debug, Args)]
+/// Arguments of `rollback config`.
+#[derive(Clone, Debug, Args)]
 pub struct Rollback {
-    /// What to roll back
-    pub subject: Subject,
     /// Generation to return to (default: the one before); `osctl get generations` lists them
     #[arg(long, value_name = "N")]
     pub to: Option<u64>,
@@ -149,7 +147,7 @@ pub struct Rollback {
 }
 
 /// Arguments of `reset`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Reset {
     /// Also wipe all data: images, containers, volumes of pods
     #[arg(long)]

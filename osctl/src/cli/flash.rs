@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Arguments of `flash`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Flash {
     /// File or URL of the image, raw or packed with zstd. Checksums and a signature beside it are checked
     pub image: Option<String>,

@@ -1,12 +1,13 @@
 //! `osctl config`: contexts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Session;
-use crate::cli::ConfigCommand;
+use crate::cli::{ConfigCommand, GroupCommand};
 use crate::contexts::{self, Context, Contexts};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -27,6 +28,17 @@ pub fn run(session: &Session, command: ConfigCommand) -> Result<(), Failure> {
         ConfigCommand::Remove { name } => {
             file.change(|contexts| contexts.remove(&name))?;
             note(&format!("context {name} is removed"));
+            Ok(())
+        }
+        ConfigCommand::Group(GroupCommand::List) => groups(session, &file.load()?),
+        ConfigCommand::Group(GroupCommand::Set { name, contexts: members }) => {
+            file.change(|contexts| contexts.set_group(&name, members))?;
+            note(&format!("use it with -c @{name}"));
+            Ok(())
+        }
+        ConfigCommand::Group(GroupCommand::Remove { name }) => {
+            file.change(|contexts| contexts.remove_group(&name))?;
+            note(&format!("group {name} is removed; its contexts are still there"));
             Ok(())
         }
         ConfigCommand::Merge { file: other, force } => {
@@ -61,6 +73,8 @@ struct View<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     current_context: Option<&'a str>,
     contexts: Vec<Viewed<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    groups: &'a BTreeMap<String, Vec<String>>,
 }
 
 /// The file as it is, but for the keys.
@@ -72,6 +86,7 @@ fn view(session: &Session, mut contexts: Contexts) -> Result<(), Failure> {
     let view = View {
         current_context: contexts.current_context.as_deref(),
         contexts: contexts.contexts.iter().map(viewed).collect(),
+        groups: &contexts.groups,
     };
     let format = session.format().unwrap_or(Format::Yaml);
     output::print(Some(format), &view, |_| context_table(&contexts))
@@ -98,6 +113,28 @@ struct Summaries {
 fn list(session: &Session, contexts: &Contexts) -> Result<(), Failure> {
     let items = contexts.contexts.iter().map(|context| summary(contexts, context)).collect();
     output::print(session.format(), &Summaries { items }, |_| context_table(contexts))
+}
+
+#[derive(Serialize)]
+struct Groups<'a> {
+    items: Vec<Group<'a>>,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    name: &'a str,
+    contexts: &'a [String],
+}
+
+fn groups(session: &Session, contexts: &Contexts) -> Result<(), Failure> {
+    let items = contexts.groups.iter().map(|(name, contexts)| Group { name, contexts }).collect();
+    output::print(session.format(), &Groups { items }, |groups| {
+        let mut table = Table::new(["NAME", "CONTEXTS"]);
+        for group in &groups.items {
+            table.row([group.name.to_owned(), group.contexts.join(",")]);
+        }
+        table.take()
+    })
 }
 
 fn summary(contexts: &Contexts, context: &Context) -> Summary {

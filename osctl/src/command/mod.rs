@@ -3,7 +3,9 @@
 mod adopt;
 mod config;
 mod configuration;
+mod crashes;
 mod discover;
+mod dmesg;
 mod draft;
 mod first_config;
 mod flash;
@@ -12,9 +14,13 @@ mod generate;
 mod get;
 mod health;
 mod logs;
+mod many;
 mod power;
 mod renew;
 mod services;
+mod sign;
+mod support;
+mod upgrade;
 mod version;
 
 use std::future::Future;
@@ -24,46 +30,61 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::upgrade::{Rollback, RollbackCommand};
 use crate::cli::{Cli, Command, Global};
 use crate::contexts::ContextFile;
 use crate::failure::Failure;
 use crate::node::{Node, TIMEOUT, Target};
 use crate::output::{self, Format};
 
-/// Runs a command to its end.
+/// Runs a command to its end, on one node or on several.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let session = Session { global: cli.global };
-    match cli.command {
-        Command::Config(command) => config::run(&session, command),
-        Command::Gen(command) => generate::run(&session, command),
-        Command::Adopt(arguments) => adopt::run(&session, &arguments).await,
-        Command::Discover => discover::run(&session).await,
-        Command::Flash(arguments) => flash::run(&session, arguments).await,
-        Command::Version { client } => version::run(&session, client).await,
-        Command::Health { wait } => health::run(&session, wait).await,
-        Command::Services { action } => services::run(&session, action).await,
-        Command::Logs(arguments) => logs::run(&session, arguments).await,
-        Command::Dmesg(follow) => logs::run_kernel(&session, follow).await,
-        Command::Pods => get::pods(&session).await,
-        Command::Reboot { wait } => power::reboot(&session, wait).await,
-        Command::Shutdown => power::shutdown(&session).await,
+    match many::chosen(&session, &cli.command)? {
+        Some(names) => many::run(&session, cli.command, names).await,
+        None => one(&session, cli.command).await,
+    }
+}
+
+async fn one(session: &Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Config(command) => config::run(session, command),
+        Command::Gen(command) => generate::run(session, command),
+        Command::Adopt(arguments) => adopt::run(session, &arguments).await,
+        Command::Discover => discover::run(session).await,
+        Command::Flash(arguments) => flash::run(session, arguments).await,
+        Command::Version { client } => version::run(session, client).await,
+        Command::Health { wait } => health::run(session, wait).await,
+        Command::Services { action } => services::run(session, action).await,
+        Command::Logs(arguments) => logs::run(session, arguments).await,
+        Command::Dmesg(arguments) => dmesg::run(session, arguments).await,
+        Command::Crashes(arguments) => crashes::run(session, &arguments).await,
+        Command::Pods => get::pods(session).await,
+        Command::Reboot { wait } => power::reboot(session, wait).await,
+        Command::Shutdown => power::shutdown(session).await,
         Command::Get { kind, id: None, watch: false, generation, effective } if kind == "config" => {
-            configuration::show(&session, generation, effective).await
+            configuration::show(session, generation, effective).await
         }
         Command::Get { generation: Some(_), .. } | Command::Get { effective: true, .. } => {
             Err(Failure::usage("--generation and --effective go with `osctl get config`"))
         }
-        Command::Get { kind, id, watch: false, .. } => get::run(&session, &kind, id.as_deref()).await,
-        Command::Get { kind, id, watch: true, .. } => get::watch(&session, &kind, id.as_deref()).await,
+        Command::Get { kind, id, watch: false, .. } => get::run(session, &kind, id.as_deref()).await,
+        Command::Get { kind, id, watch: true, .. } => get::watch(session, &kind, id.as_deref()).await,
         Command::Validate { files } => configuration::validate(&files),
-        Command::ApplyConfig(arguments) => configuration::apply(&session, &arguments).await,
-        Command::ConfirmConfig { generation } => configuration::confirm(&session, generation).await,
-        Command::Patch(arguments) => configuration::patch(&session, &arguments).await,
-        Command::Edit(arguments) => configuration::edit(&session, &arguments).await,
-        Command::Diff(arguments) => configuration::diff(&session, &arguments).await,
-        Command::Rollback(arguments) => configuration::rollback(&session, &arguments).await,
-        Command::Reset(arguments) => configuration::reset(&session, &arguments).await,
-        Command::ApiResources => get::api_resources(&session).await,
+        Command::ApplyConfig(arguments) => configuration::apply(session, &arguments).await,
+        Command::ConfirmConfig { generation } => configuration::confirm(session, generation).await,
+        Command::Patch(arguments) => configuration::patch(session, &arguments).await,
+        Command::Edit(arguments) => configuration::edit(session, &arguments).await,
+        Command::Diff(arguments) => configuration::diff(session, &arguments).await,
+        Command::Upgrade(arguments) => upgrade::run(session, &arguments).await,
+        Command::Slots => upgrade::slots(session).await,
+        Command::Rollback(Rollback { subject: None, wait }) => upgrade::rollback(session, wait).await,
+        Command::Rollback(Rollback { subject: Some(RollbackCommand::Config(arguments)), .. }) => {
+            configuration::rollback(session, &arguments).await
+        }
+        Command::Reset(arguments) => configuration::reset(session, &arguments).await,
+        Command::ApiResources => get::api_resources(session).await,
+        Command::Support(arguments) => support::run(session, &arguments).await,
         Command::Completion { shell } => completion(shell),
         Command::Man { folder } => man(&folder),
     }

@@ -17,6 +17,7 @@ use proto::machine::v1::machine_service_client::MachineServiceClient;
 use proto::maintenance::v1::maintenance_service_client::MaintenanceServiceClient;
 use proto::resource::v1::resource_service_client::ResourceServiceClient;
 use proto::service::v1::service_service_client::ServiceServiceClient;
+use proto::update::v1::update_service_client::UpdateServiceClient;
 use tonic::transport::{Channel, Endpoint as ChannelSettings, Uri};
 use tonic::{Response, Status};
 
@@ -196,6 +197,11 @@ impl Node {
     /// `service.v1`
     pub fn services(&self) -> ServiceServiceClient<Channel> {
         ServiceServiceClient::new(self.channel.clone())
+    }
+
+    /// `update.v1`
+    pub fn updates(&self) -> UpdateServiceClient<Channel> {
+        UpdateServiceClient::new(self.channel.clone())
     }
 
     /// Where the node answered.

@@ -1,6 +1,7 @@
 //! What goes to standard output: tables for people, JSON and YAML for programs.
 
 mod table;
+mod voice;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -10,7 +11,8 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-pub use table::Table;
+pub use table::{Table, printable};
+pub use voice::{Speech, Voice};
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +42,18 @@ pub fn print_item<T: Serialize>(
 ) -> Result<(), Failure> {
     let rendered = match format {
         Format::Table => text(value),
-        Format::Json => serde_json::to_string(value).map_err(|error| unprintable(&error))? + "\n",
-        Format::Yaml => format!("---\n{}", yaml(value)?),
+        Format::Json | Format::Yaml => item(format, value)?,
     };
     write(rendered.as_bytes())
+}
+
+fn item<T: Serialize>(format: Format, value: &T) -> Result<String, Failure> {
+    match format {
+        Format::Yaml => Ok(format!("---\n{}", yaml(value)?)),
+        Format::Json | Format::Table => {
+            Ok(serde_json::to_string(value).map_err(|error| unprintable(&error))? + "\n")
+        }
+    }
 }
 
 fn render<T: Serialize>(
@@ -67,16 +77,35 @@ fn unprintable(error: &dyn std::error::Error) -> Failure {
     Failure::error("cannot encode the output").why(error)
 }
 
-/// Writes to standard output at once.
+/// Writes to standard output at once, or where the output of one of several nodes goes.
 pub fn write(bytes: &[u8]) -> Result<(), Failure> {
+    match Voice::current() {
+        Some(voice) => voice.data(bytes),
+        None => to_stdout(bytes),
+    }
+}
+
+/// Whether several nodes are asked at once, so that nobody can be asked back and standard input is nobody's.
+pub fn is_one_of_several() -> bool {
+    Voice::current().is_some()
+}
+
+fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// Tells the user something that is not data.
 pub fn note(text: &str) {
+    match Voice::current() {
+        Some(voice) => voice.note(text),
+        None => to_stderr(&format!("{text}\n")),
+    }
+}
+
+fn to_stderr(text: &str) {
     // A closed standard error must not change what a command does.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Warns the user, once about each thing however often it is met.
@@ -96,7 +125,7 @@ pub struct Progress {
 impl Progress {
     /// Progress for this process.
     pub fn new() -> Progress {
-        Progress { terminal: io::stderr().is_terminal() }
+        Progress { terminal: io::stderr().is_terminal() && !is_one_of_several() }
     }
 
     /// Replaces the line.

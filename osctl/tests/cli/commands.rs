@@ -100,7 +100,7 @@ fn logs_of_services_and_containers() {
     }
     rig.run(&["logs", "nope"]).fails(6, &["the services are: apid, kubelet"]);
     rig.run(&["logs", "nope/web"]).fails(6, &["the pods are: default/hello"]);
-    rig.run(&["logs", "kubelet", "-o", "json"]).fails(2, &["-o"]);
+    rig.run(&["logs", "hello/web", "-o", "json"]).fails(2, &["-o"]);
 }
 
 #[test]

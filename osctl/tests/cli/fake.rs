@@ -15,6 +15,7 @@ use proto::machine::v1::machine_service_server::MachineServiceServer;
 use proto::maintenance::v1::maintenance_service_server::MaintenanceServiceServer;
 use proto::resource::v1::resource_service_server::ResourceServiceServer;
 use proto::service::v1::service_service_server::ServiceServiceServer;
+use proto::update::v1::update_service_server::UpdateServiceServer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -76,7 +77,8 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
         .add_service(MachineServiceServer::new(services.clone()))
         .add_service(MaintenanceServiceServer::new(services.clone()))
         .add_service(ResourceServiceServer::new(services.clone()))
-        .add_service(ServiceServiceServer::new(services))
+        .add_service(ServiceServiceServer::new(services.clone()))
+        .add_service(UpdateServiceServer::new(services))
         .serve_with_incoming(ReceiverStream::new(receiver))
         .await
         .unwrap();

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use crate::services::Services;
 
 /// Of the fake node's only start.
-const EPOCH: [u8; 16] = [7; 16];
+pub const EPOCH: [u8; 16] = [7; 16];
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -40,22 +40,20 @@ impl Generations {
 
 impl Services {
     /// Verifies as machined does and returns the body.
-    fn verified(&self, method: &str, request: Option<config::SignedRequest>) -> Result<Vec<u8>, Status> {
+    pub fn verified(
+        &self,
+        method: &str,
+        base: u64,
+        request: Option<config::SignedRequest>,
+    ) -> Result<Vec<u8>, Status> {
         let request = request.ok_or_else(|| Status::invalid_argument("not signed"))?;
         let state = self.state();
-        let signed = pki::signed::SignedRequest {
-            body: request.body,
-            signature: request.signature,
-            chain: request.certificates_der,
-            node_id: request.node_id,
-            epoch: request.epoch,
-            base_generation: request.base_generation,
-        };
+        let signed = pki::signed::SignedRequest::from(request);
         let epoch = pki::signed::Epoch::from_bytes(&EPOCH).unwrap();
         let expected = pki::signed::Expected {
             method,
             node_id: &state.node_id,
-            base: pki::signed::Base { epoch, generation: state.generations.base() },
+            base: pki::signed::Base { epoch, generation: base },
             role: pki::Role::Admin,
         };
         let revoked = pki::Revocations::default();
@@ -64,6 +62,13 @@ impl Services {
             Ok(_) => Ok(signed.body),
             Err(refusal) => Err(Status::permission_denied(refusal.to_string())),
         }
+    }
+}
+
+impl Services {
+    fn signed(&self, method: &str, request: Option<config::SignedRequest>) -> Result<Vec<u8>, Status> {
+        let base = self.state().generations.base();
+        self.verified(method, base, request)
     }
 }
 
@@ -122,7 +127,7 @@ impl ConfigService for Services {
     type ApplyStream = Streamed<config::ApplyResponse>;
 
     async fn apply(&self, request: Request<config::ApplyRequest>) -> Answer<Self::ApplyStream> {
-        let body = self.verified("/cairn.config.v1.ConfigService/Apply", request.into_inner().request)?;
+        let body = self.signed("/cairn.config.v1.ConfigService/Apply", request.into_inner().request)?;
         let change = config::Change::decode(body.as_slice()).unwrap();
         let text = match change.content.unwrap() {
             Content::Text(text) | Content::StrategicMerge(text) | Content::JsonPatch(text) => text,
@@ -161,7 +166,7 @@ impl ConfigService for Services {
     }
 
     async fn confirm(&self, request: Request<config::ConfirmRequest>) -> Answer<config::ConfirmResponse> {
-        let body = self.verified("/cairn.config.v1.ConfigService/Confirm", request.into_inner().request)?;
+        let body = self.signed("/cairn.config.v1.ConfigService/Confirm", request.into_inner().request)?;
         let config::ConfirmBody { generation } = config::ConfirmBody::decode(body.as_slice()).unwrap();
         let number = usize::try_from(generation).unwrap();
         let mut state = self.state();
@@ -173,7 +178,7 @@ impl ConfigService for Services {
     }
 
     async fn reset(&self, request: Request<config::ResetRequest>) -> Answer<config::ResetResponse> {
-        let body = self.verified("/cairn.config.v1.ConfigService/Reset", request.into_inner().request)?;
+        let body = self.signed("/cairn.config.v1.ConfigService/Reset", request.into_inner().request)?;
         let body = config::ResetBody::decode(body.as_slice()).unwrap();
         self.state().done.push(format!("reset wipe_data {}", body.wipe_data));
         Ok(Response::new(config::ResetResponse {}))

@@ -97,14 +97,7 @@ impl api::maintenance_service_server::MaintenanceService for Services {
             }
             Some(medium) => {
                 let signed = signed.unwrap();
-                let request = signed::SignedRequest {
-                    body: signed.body,
-                    signature: signed.signature,
-                    chain: signed.certificates_der,
-                    node_id: signed.node_id,
-                    epoch: signed.epoch,
-                    base_generation: signed.base_generation,
-                };
+                let request = signed::SignedRequest::from(signed);
                 let expected = signed::Expected {
                     method: CONFIGURE,
                     node_id: &node_id,

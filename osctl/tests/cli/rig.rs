@@ -102,11 +102,16 @@ impl Rig {
 
     /// Adds a context for the node with a client of `ca`.
     pub fn add_context(&self, name: &str, ca: &Ca, role: Role, validity: Validity) {
+        self.add_context_at(name, &self.endpoint(), ca, role, validity);
+    }
+
+    /// Adds a context for the node at this address.
+    pub fn add_context_at(&self, name: &str, endpoint: &str, ca: &Ca, role: Role, validity: Validity) {
         let client = ca.issue_client(&SubjectName::parse(name).unwrap(), role, validity).unwrap();
         let indent = |pem: &str| pem.lines().map(|line| format!("\n    {line}")).collect::<String>();
         let context = format!(
             "contexts:\n- name: {name}\n  endpoints: [\"{}\"]\n  node-id: {NODE}\n  ca: |{}\n  client-certificate: |{}\n  client-key: |{}\n",
-            self.endpoint(),
+            endpoint,
             indent(&self.ca.bundle().to_pem()),
             indent(&client.certificate.to_pem()),
             indent(&client.key.to_pem()),

@@ -8,7 +8,6 @@ use pki::{Bundle, Certificate, Key, NodeId, Role};
 use prost_types::value::Kind as ProtoValue;
 use prost_types::{Struct, Timestamp};
 use proto::identity::v1 as identity;
-use proto::log::v1 as log;
 use proto::machine::v1 as machine;
 use proto::resource::v1 as resource;
 use proto::service::v1 as service;
@@ -17,9 +16,10 @@ use tonic::{Request, Response, Status};
 
 use crate::generations::Generations;
 use crate::maintenance::Maintenance;
+use crate::updates::Updates;
 
-type Answer<T> = Result<Response<T>, Status>;
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub type Answer<T> = Result<Response<T>, Status>;
+pub type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Everything about the node that tests set or look at.
 pub struct State {
@@ -34,6 +34,8 @@ pub struct State {
     pub done: Vec<String>,
     /// Its machine configuration.
     pub generations: Generations,
+    /// Its releases.
+    pub updates: Updates,
     /// While it has none.
     pub maintenance: Option<Maintenance>,
 }
@@ -50,6 +52,7 @@ impl State {
             health,
             done: Vec::new(),
             generations: Generations::new("kind: Machine\n"),
+            updates: Updates::new(),
             maintenance: None,
         }
     }
@@ -285,45 +288,4 @@ impl resource::resource_service_server::ResourceService for Services {
         ];
         Ok(Response::new(Box::pin(iter(events).map(Ok).chain(pending()))))
     }
-}
-
-#[tonic::async_trait]
-impl log::log_service_server::LogService for Services {
-    type ReadStream = Streamed<log::ReadResponse>;
-    type ReadKernelStream = Streamed<log::ReadKernelResponse>;
-
-    async fn read(&self, request: Request<log::ReadRequest>) -> Answer<Self::ReadStream> {
-        let log::ReadRequest { source, follow, tail_lines } = request.into_inner();
-        let lines = match source {
-            Some(log::read_request::Source::Service(name)) if name == "kubelet" => {
-                vec!["one\n".to_owned(), "two\n".to_owned()]
-            }
-            Some(log::read_request::Source::Container(source)) if source.pod == "hello" => {
-                vec![format!("{}|{}|{}\n", source.namespace, source.pod, source.container)]
-            }
-            _ => return Err(Status::not_found("no such log")),
-        };
-        let skipped = tail_lines.map_or(0, |tail| lines.len().saturating_sub(tail as usize));
-        let parts =
-            lines.into_iter().skip(skipped).map(|line| Ok(log::ReadResponse { data: line.into_bytes() }));
-        Ok(Response::new(followed(iter(parts.collect::<Vec<_>>()), follow)))
-    }
-
-    async fn read_kernel(&self, request: Request<log::ReadKernelRequest>) -> Answer<Self::ReadKernelStream> {
-        let line = log::ReadKernelResponse {
-            timestamp_us: 1_500_000,
-            severity: 6,
-            facility: 0,
-            sequence: 1,
-            message: "Linux version 6.12.1".into(),
-        };
-        Ok(Response::new(followed(iter([Ok(line)]), request.get_ref().follow)))
-    }
-}
-
-fn followed<T: Send + 'static>(
-    parts: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    follow: bool,
-) -> Streamed<T> {
-    if follow { Box::pin(parts.chain(pending())) } else { Box::pin(parts) }
 }

@@ -1,6 +1,6 @@
 //! `osctl apply-config`, `osctl patch config`, `osctl rollback config`
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -13,9 +13,9 @@ use tonic::Status;
 
 use super::first;
 use super::follow::{self, Pending};
-use super::{base, read, sign};
+use super::{base, read};
 use crate::cli::configuration::{ApplyConfig, How, Mode, Patch, Rollback};
-use crate::command::Session;
+use crate::command::{Session, sign::sign};
 use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -215,13 +215,13 @@ fn describe(planned: &Planned) -> String {
 }
 
 /// Static addresses that a new configuration gives the node: it may answer there afterwards.
-fn addresses(content: &Content) -> Vec<Ipv4Addr> {
+fn addresses(content: &Content) -> Vec<IpAddr> {
     let (Content::Text(text) | Content::StrategicMerge(text)) = content else { return Vec::new() };
     let parsed = config::parse(text).unwrap_or_default();
     parsed.interfaces.iter().flat_map(|one| &one.addresses).map(|subnet| subnet.address).collect()
 }
 
-fn with_addresses(mut target: Target, addresses: &[Ipv4Addr]) -> Target {
+fn with_addresses(mut target: Target, addresses: &[IpAddr]) -> Target {
     for address in addresses {
         if let Ok(endpoint) = address.to_string().parse::<Endpoint>()
             && !target.endpoints.contains(&endpoint)

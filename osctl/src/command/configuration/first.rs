@@ -15,10 +15,10 @@ use proto::maintenance::v1::{
 use tokio::time::{Instant, sleep};
 use tonic::{Code as StatusCode, Status};
 
-use super::sign_for;
 use crate::cli::configuration::First;
 use crate::command::Session;
 use crate::command::adopt::{Newcomer, Request, issue_admin};
+use crate::command::sign::sign_for;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::node::{Node, Target, Trust};

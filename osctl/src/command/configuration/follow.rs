@@ -7,10 +7,11 @@ use proto::config::v1::{ConfirmBody, ConfirmRequest, GenerationState, ListGenera
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use super::base;
 use super::change::generations;
-use super::{base, sign};
 use crate::command::Session;
 use crate::command::health::{POLL, remaining};
+use crate::command::sign::sign;
 use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -6,10 +6,10 @@ use prost::Message as _;
 use proto::config::v1::{ResetBody, ResetRequest};
 use serde::Serialize;
 
+use super::base;
 use super::change::generations;
-use super::{base, sign};
 use crate::cli::configuration::Reset;
-use crate::command::Session;
+use crate::command::{Session, sign::sign};
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::{self, note};
