@@ -12,8 +12,9 @@ use verity::{BLOCK_BYTES, HashTree};
 
 use crate::{arguments, tools, tools::Tools};
 
-/// The same for every release: a leaf hash then names a block's content, and the tree serves as delta index.
-const SALT: [u8; 32] = *b"cairn os verity salt, release 1.";
+/// Salt of every hash tree. The same for every release: a leaf hash then names a block's content, and the tree serves as
+/// delta index.
+pub const SALT: [u8; 32] = *b"cairn os verity salt, release 1.";
 const UUID: &str = "ca120000-0000-4c0d-9a1e-e40f50000000";
 
 /// What the kernel must be told about a root image.

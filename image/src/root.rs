@@ -21,7 +21,7 @@ const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// 2026-11-24: no node believes a clock that says less. Raised with each release.
-const TIME_FLOOR_S: u64 = 1_795_478_400;
+pub const TIME_FLOOR_S: u64 = 1_795_478_400;
 
 /// Versions of what is inside.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct Parts {
     pub machined: PathBuf,
     /// apid.
     pub apid: PathBuf,
+    /// The time daemon.
+    pub ntp: PathBuf,
     /// containerd.
     pub containerd: PathBuf,
     /// containerd's shim.
@@ -76,6 +78,8 @@ pub struct Parts {
     pub modules_builtin: PathBuf,
     /// Image archives that the node imports at boot.
     pub images: Vec<PathBuf>,
+    /// Trust anchor of updates.
+    pub update_root: String,
 }
 
 /// Plans the root tree. Reads the programs' ELF headers for the libraries they need.
@@ -88,6 +92,7 @@ pub fn plan(parts: &Parts) -> Result<Tree> {
     etc(&mut tree, parts)?;
     let modules = format!("/usr/lib/modules/{}", parts.release.kernel);
     tree.file(&format!("{modules}/modules.builtin"), &parts.modules_builtin)?;
+    tree.text(path::UPDATE_ROOT, &*parts.update_root)?;
     for image in &parts.images {
         tree.file(&format!("{}/{}", path::PRELOADED_IMAGES, file_name(image)?), image)?;
     }
@@ -116,6 +121,7 @@ fn programs(tree: &mut Tree, parts: &Parts) -> Result<()> {
     tree.program("/usr/sbin/init", &parts.init)?;
     tree.program("/usr/bin/machined", &parts.machined)?;
     tree.program("/usr/bin/apid", &parts.apid)?;
+    tree.program("/usr/bin/ntp", &parts.ntp)?;
     tree.program("/usr/bin/containerd", &parts.containerd)?;
     tree.program("/usr/bin/containerd-shim-runc-v2", &parts.shim)?;
     tree.program("/usr/bin/kubernetes", &parts.kubernetes)?;
@@ -127,7 +133,7 @@ fn programs(tree: &mut Tree, parts: &Parts) -> Result<()> {
 }
 
 fn debian(tree: &mut Tree, parts: &Parts) -> Result<()> {
-    let mut dynamic = vec![parts.machined.clone(), parts.apid.clone()];
+    let mut dynamic = vec![parts.machined.clone(), parts.apid.clone(), parts.ntp.clone()];
     for (source, target) in DEBIAN_PROGRAMS {
         let source = parts.sdk.join(source);
         tree.program(target, &source)?;
@@ -148,12 +154,11 @@ fn debian(tree: &mut Tree, parts: &Parts) -> Result<()> {
 fn etc(tree: &mut Tree, parts: &Parts) -> Result<()> {
     tree.text("/usr/lib/os-release", parts.release.os_release())?;
     tree.link(path::OS_RELEASE, "../usr/lib/os-release")?;
-    let apid = layout::APID_UID;
-    tree.text(
-        "/etc/passwd",
-        format!("root:x:0:0:root:/root:/nonexistent\napid:x:{apid}:{apid}:apid:/:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n"),
-    )?;
-    tree.text("/etc/group", format!("root:x:0:\napid:x:{apid}:\nnogroup:x:65534:\n"))?;
+    let users = [("apid", layout::APID_UID), ("ntp", layout::NTP_UID), ("nobody", 65534)];
+    let passwd = users.map(|(name, id)| format!("{name}:x:{id}:{id}:{name}:/:/nonexistent\n")).concat();
+    tree.text("/etc/passwd", format!("root:x:0:0:root:/root:/nonexistent\n{passwd}"))?;
+    let (apid, ntp) = (layout::APID_UID, layout::NTP_UID);
+    tree.text("/etc/group", format!("root:x:0:\napid:x:{apid}:\nntp:x:{ntp}:\nnogroup:x:65534:\n"))?;
     tree.text("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")?;
     for name in ["hosts", "hostname", "resolv.conf", "machine-id"] {
         tree.link(&format!("/etc/{name}"), &format!("{}/{name}", path::RUN_ETC))?;

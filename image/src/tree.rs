@@ -68,6 +68,15 @@ impl Tree {
         self.add(path, Entry::File { source: source.to_owned(), mode: 0o755 })
     }
 
+    /// Takes another file in the place of one that is planned.
+    pub fn replace(&mut self, path: &str, with: &Path) -> Result<()> {
+        match self.0.get_mut(path) {
+            Some(Entry::File { source, .. }) => with.clone_into(source),
+            _ => bail!("{path} is no file of the plan"),
+        }
+        Ok(())
+    }
+
     /// A plain file.
     pub fn file(&mut self, path: &str, source: &Path) -> Result<()> {
         self.add(path, Entry::File { source: source.to_owned(), mode: 0o644 })
@@ -86,6 +95,11 @@ impl Tree {
     /// Whether something is planned at the path.
     pub fn contains(&self, path: &str) -> bool {
         self.0.contains_key(path)
+    }
+
+    /// All entries by path.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.0.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
     /// Writes the tree into a new directory.
@@ -138,6 +152,17 @@ mod tests {
         assert_eq!(fs::metadata(root.join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
         assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
         assert!(tree.write(&root).is_err());
+    }
+
+    #[test]
+    fn only_a_planned_file_is_replaced() {
+        let mut tree = Tree::default();
+        tree.program("/usr/bin/a", Path::new("/one")).unwrap();
+        tree.replace("/usr/bin/a", Path::new("/two")).unwrap();
+        let expected = Entry::File { source: "/two".into(), mode: 0o755 };
+        assert_eq!(tree.entries().last(), Some(("/usr/bin/a", &expected)));
+        assert!(tree.replace("/usr/bin/b", Path::new("/two")).is_err());
+        assert!(tree.replace("/usr/bin", Path::new("/two")).is_err());
     }
 
     #[test]

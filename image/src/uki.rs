@@ -36,6 +36,8 @@ pub fn command_line(root: &RootImage, partition: &Partition, extra: &[&str]) -> 
         "root=/dev/dm-0 ro rootfstype=erofs init=/sbin/init".into(),
         format!("dm-mod.waitfor={device}"),
         format!("dm-mod.create=\"{create}\""),
+        // A power cut at first boot may leave the primary partition table torn: the backup serves, whatever firmware does.
+        "gpt".into(),
         "panic=10 random.trust_cpu=on".into(),
         // Built-in drivers otherwise make devices of their own.
         "dummy.numdummies=0 bonding.max_bonds=0 fb_tunnels=none".into(),
@@ -80,11 +82,12 @@ impl Uki<'_> {
         if room < sections.len() * SECTION_HEADER_BYTES {
             bail!("the stub's headers have no room for {} more sections", sections.len());
         }
-        image.resize(image.len().next_multiple_of(header.file_alignment as usize), 0);
         let mut address = header.memory_end.next_multiple_of(PAGE_BYTES);
         let mut initialized = 0;
         for (count, (name, content)) in (header.section_count..).zip(sections) {
             let size = u32::try_from(content.len())?;
+            // On whole blocks, so that a kernel that stays the same is not fetched again when a word before it changes.
+            image.resize(image.len().next_multiple_of(PAGE_BYTES as usize), 0);
             let raw_size = size.next_multiple_of(header.file_alignment);
             let section =
                 SectionHeader { name, size, address, raw_size, raw_at: u32::try_from(image.len())? };

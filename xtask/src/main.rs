@@ -6,9 +6,11 @@
 mod bench;
 mod build;
 mod cache;
+mod crash;
 mod host;
 mod nodes;
 mod quality;
+mod release;
 mod release_image;
 mod report;
 mod reproduce;
@@ -78,6 +80,10 @@ enum Task {
     },
     /// Measure boots, memory, sizes and writes; fails only where a limit of docs/SPECIFICATION.md is broken
     Bench(bench::Options),
+    /// Judge every disk state that a power cut could have left, and boot some (docs/crash-replay.md)
+    Crash(crash::Options),
+    /// Measure what an update costs to fetch, against other methods
+    BenchDelta(bench::delta::Options),
     /// Write what is published of the disk image: raw, packed, checksums, signature
     Image {
         /// Folder
@@ -86,7 +92,14 @@ enum Task {
         /// Ed25519 key in PEM that signs the checksums (default: one of this computer's own, made once)
         #[arg(long)]
         sign_key: Option<PathBuf>,
+        /// Folder of the keys whose releases its nodes take (default: this computer's own)
+        #[arg(long)]
+        keys: Option<PathBuf>,
     },
+    /// Build a release and add it to a repository that nodes update from
+    Release(release::Options),
+    /// Make the keys of a release repository
+    ReleaseKeys(release::keys::Options),
     /// Formatting, lints, documentation, kernel fragments, dependencies
     Check,
     /// Print where an artifact lies, building it first when needed
@@ -96,6 +109,12 @@ enum Task {
     },
     /// Renew the lock of Debian packages (image/debian.lock)
     Lock,
+    /// Releases, for a test that asks for them
+    #[command(hide = true)]
+    TestReleases { good: u16 },
+    /// The image whose apid was taken over, for a test that asks for it
+    #[command(hide = true)]
+    TestHostile,
     #[command(hide = true)]
     SdkExec { spec: String },
 }
@@ -133,6 +152,8 @@ fn run(task: Task) -> Result<()> {
     let repository = repository()?;
     match task {
         Task::SdkExec { spec } => sdk::exec::enter(&spec),
+        Task::TestReleases { good } => print(&release::fixtures::provide(repository, good)?),
+        Task::TestHostile => print(&build::hostile(repository)?),
         Task::Lock => sdk::relock(repository),
         Task::Up { name, fresh } => nodes::up(&build::all(repository)?, &name, fresh),
         Task::Down { name } => nodes::down(&name),
@@ -141,10 +162,22 @@ fn run(task: Task) -> Result<()> {
         Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
         Task::Test { kind, filter, long, jobs } => tests(repository, kind, filter.as_deref(), long, jobs),
         Task::Bench(options) => bench::run(repository, &build::all(repository)?, &options),
-        Task::Image { output, sign_key } => release_image::write(repository, &output, sign_key.as_deref()),
+        Task::Crash(options) => crash::run(repository, &build::all(repository)?, &options),
+        Task::BenchDelta(options) => bench::delta::run(repository, &options),
+        Task::Image { output, sign_key, keys } => {
+            release_image::write(repository, &output, sign_key.as_deref(), keys.as_deref())
+        }
+        Task::Release(options) => release::run(repository, &options),
+        Task::ReleaseKeys(options) => release::keys::write(&options),
         Task::Check => quality::check(repository, &sdk::provide(repository)?),
         Task::Artifact { name } => artifact(repository, name),
     }
+}
+
+/// For [`testbed::bed::Bed`], which asks for it.
+fn print(made: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(made)?);
+    Ok(())
 }
 
 fn tests(

@@ -14,7 +14,9 @@ use image::arguments;
 use testbed::programs::Programs;
 
 use crate::{
-    build, cache,
+    build::{self, image::Inputs},
+    cache,
+    release::keys,
     report::{Step, say},
     sdk,
 };
@@ -26,15 +28,17 @@ const LEVEL: &str = "-15";
 const STAT_BLOCK_BYTES: u64 = 512;
 
 /// Builds both images and writes everything that is published of them into `folder`.
-pub fn write(repository: &Path, folder: &Path, sign_key: Option<&Path>) -> Result<()> {
+pub fn write(repository: &Path, folder: &Path, sign_key: Option<&Path>, keys: Option<&Path>) -> Result<()> {
     let sdk = sdk::provide(repository)?;
     let kernel = build::kernel::provide(repository, &sdk)?;
-    let built = build::image_in(repository, &sdk, &kernel, &cache::scratch("artifacts")?)?;
+    let update_root = keys::choose(keys)?.anchor()?.to_owned();
+    let inputs = Inputs { update_root, ..build::inputs(repository, &sdk, &kernel)? };
+    let built = build::image::provide(&inputs)?;
     let programs = Programs::new(&sdk.root);
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut files = Vec::new();
     for (name, image) in [("cairn", &built.disk), ("cairn-installer", &built.installer)] {
-        let raw = folder.join(format!("{name}-{}-amd64.img", env!("CARGO_PKG_VERSION")));
+        let raw = folder.join(format!("{name}-{}-amd64.img", inputs.version));
         copy_sparse(image, &raw)?;
         files.extend([pack(&programs, &raw)?, raw]);
     }

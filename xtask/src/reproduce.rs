@@ -10,8 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build::{self, Built},
+    build::{
+        self, Built,
+        image::{self, Inputs},
+    },
     cache,
+    release::keys,
     report::Step,
 };
 
@@ -21,7 +25,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub fn assembly(repository: &Path, built: &Built) -> Result<()> {
     let step = Step::start("reproducibility", "assembling the image again; about 1 min");
     let store = cache::scratch("reproduce")?.join(std::process::id().to_string());
-    let again = build::image_in(repository, &built.sdk, &built.kernel, &store)?;
+    let inputs = build::inputs(repository, &built.sdk, &built.kernel)?;
+    let again = image::provide(&Inputs { store: store.clone(), ..inputs })?;
     let first = &built.image;
     for (first, again) in [
         (&first.root, &again.root),
@@ -43,6 +48,8 @@ pub fn everything(built: &Built) -> Result<()> {
     let clone = work.join("source");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no repository")?;
     succeed(Command::new("git").args(["clone", "--quiet"]).arg(source).arg(&clone))?;
+    // They are no product of the sources.
+    keys::copy_to(&work.join("cache"))?;
     let output = Command::new("cargo")
         .args(["xtask", "artifact", "disk"])
         .current_dir(&clone)

@@ -4,6 +4,7 @@
 //! Cairn. Only what docs/SPECIFICATION.md limits can fail a run. Start reading at [`run`].
 
 mod boots;
+pub mod delta;
 mod figures;
 mod idle;
 mod serial;

@@ -18,9 +18,8 @@ use testbed::{
 
 use crate::{
     build::{
-        Built, go,
+        self, Built, go,
         image::{Inputs, assemble_disk, assemble_uki, parts},
-        rust,
     },
     cache::{self, Key},
 };
@@ -57,15 +56,7 @@ pub fn disk(repository: &Path, built: &Built) -> Result<PathBuf> {
         .path(repository, "xtask/src/bench/serial.rs")?;
     let hint = "the script's root and disk; about 1 min";
     let made = cache::artifact("bench-serial", key, hint, |into| {
-        let store = cache::scratch("artifacts")?;
-        let inputs = Inputs {
-            repository,
-            sdk: &built.sdk,
-            kernel: &built.kernel,
-            go: &go::provide(repository, &built.sdk)?,
-            rust: &rust::provide(repository, &built.sdk)?,
-            store: &store,
-        };
+        let inputs = build::inputs(repository, &built.sdk, &built.kernel)?;
         let containers = built.image.probe_image.parent().context("the probe image lies nowhere")?;
         assemble(&inputs, containers, &ctr.path.join("ctr"), into)
     })?;
@@ -92,7 +83,7 @@ pub fn boot(tools: &Tools, image: &Path, folder: &Path) -> Result<SerialBoot> {
     Ok(SerialBoot { script_ms, pod_ms: start.elapsed_ms() })
 }
 
-fn assemble(inputs: &Inputs<'_>, containers: &Path, ctr: &Path, into: &Path) -> Result<()> {
+fn assemble(inputs: &Inputs, containers: &Path, ctr: &Path, into: &Path) -> Result<()> {
     let programs = Programs::new(&inputs.sdk.root);
     let (tree, root, uki) = (into.join("tree"), into.join("root.img"), into.join("serial.efi"));
     plan(inputs, containers, ctr)?.write(&tree)?;
@@ -103,7 +94,7 @@ fn assemble(inputs: &Inputs<'_>, containers: &Path, ctr: &Path, into: &Path) -> 
 }
 
 /// Cairn's root with another PID 1, a shell and a client of containerd.
-fn plan(inputs: &Inputs<'_>, containers: &Path, ctr: &Path) -> Result<image::tree::Tree> {
+fn plan(inputs: &Inputs, containers: &Path, ctr: &Path) -> Result<image::tree::Tree> {
     let sources = inputs.repository.join(SOURCES);
     let mut parts = parts(inputs, containers)?;
     parts.init = sources.join("init.sh");

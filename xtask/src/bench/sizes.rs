@@ -9,6 +9,7 @@ use super::figures::Figure;
 use crate::{
     build::Built,
     cache::{self, Key},
+    sdk::Sdk,
 };
 
 const ROOT_IMAGE_GOAL_BYTES: f64 = 128.0 * 1024.0 * 1024.0;
@@ -26,19 +27,19 @@ pub fn measure(built: &Built) -> Result<Vec<Figure>> {
         Figure::count(
             "release_zstd_bytes",
             "both by zstd -19",
-            compressed(built, &[&image.root, &image.uki])?,
+            compressed(&built.sdk, &[&image.root, &image.uki])?,
         ),
         Figure::count("disk_image_bytes", "disk image, mostly holes", size(&image.disk)?),
     ])
 }
 
 /// Size of files after zstd; kept, as an artifact's path names its content.
-fn compressed(built: &Built, files: &[&Path]) -> Result<u64> {
+pub fn compressed(sdk: &Sdk, files: &[&Path]) -> Result<u64> {
     let key = files
         .iter()
         .fold(Key::new("bench-zstd", 1).text(LEVEL), |key, file| key.text(&file.to_string_lossy()));
     let kept = cache::artifact("bench-zstd", key, "zstd -19, about 1 min", |into| {
-        let size = compress(&Programs::new(&built.sdk.root), files)?;
+        let size = compress(&Programs::new(&sdk.root), files)?;
         Ok(fs::write(into.join("size"), size.to_string())?)
     })?;
     Ok(fs::read_to_string(kept.path.join("size"))?.parse()?)

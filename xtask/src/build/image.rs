@@ -14,7 +14,7 @@ use image::{
     tree::Tree,
     uki::{self, Uki},
 };
-use testbed::programs::Programs;
+use testbed::{bed::Hostile, programs::Programs};
 
 use super::{
     go::{self, GoPrograms},
@@ -55,33 +55,42 @@ pub struct Image {
     pub verify_reader: PathBuf,
 }
 
-/// A disk on which apid was taken over.
+/// Everything that goes into an image.
 #[derive(Clone, Debug)]
-pub struct Hostile {
-    /// Raw disk.
-    pub disk: PathBuf,
-    /// Root file system with its hash tree.
-    pub root: PathBuf,
+pub struct Inputs {
+    /// Source tree.
+    pub repository: PathBuf,
+    /// SDK.
+    pub sdk: Sdk,
+    /// Kernel.
+    pub kernel: Kernel,
+    /// Go programs.
+    pub go: GoPrograms,
+    /// Rust programs.
+    pub rust: RustPrograms,
+    /// Release version.
+    pub version: String,
+    /// Trust anchor of updates: the keys whose releases a node of this image takes.
+    pub update_root: String,
+    /// Where the outputs are kept.
+    pub store: PathBuf,
 }
 
-/// Everything that goes into an image.
-pub struct Inputs<'a> {
-    /// Source tree.
-    pub repository: &'a Path,
-    /// SDK.
-    pub sdk: &'a Sdk,
-    /// Kernel.
-    pub kernel: &'a Kernel,
-    /// Go programs.
-    pub go: &'a GoPrograms,
-    /// Rust programs.
-    pub rust: &'a RustPrograms,
-    /// Where the outputs are kept.
-    pub store: &'a Path,
+/// What an update writes into a slot.
+#[derive(Clone, Debug)]
+pub struct SlotFiles {
+    /// Root file system with its hash tree.
+    pub root: PathBuf,
+    /// What the kernel is told about it.
+    pub facts: RootImage,
+    /// Slot A's UKI.
+    pub a: PathBuf,
+    /// Slot B's UKI.
+    pub b: PathBuf,
 }
 
 /// Assembles the image, or takes it from the cache.
-pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
+pub fn provide(inputs: &Inputs) -> Result<Image> {
     let containers = containers(inputs)?;
     let root = root(inputs, &containers)?;
     let ukis = ukis(inputs, &root)?;
@@ -100,24 +109,50 @@ pub fn provide(inputs: &Inputs<'_>) -> Result<Image> {
     })
 }
 
+/// What an update to this release writes, from the cache where it can be.
+pub fn slot_files(inputs: &Inputs) -> Result<SlotFiles> {
+    let root = root(inputs, &containers(inputs)?)?;
+    let ukis = ukis(inputs, &root)?.path;
+    let facts = facts(&root)?;
+    Ok(SlotFiles { root: root.path.join("root.img"), facts, a: ukis.join("a.efi"), b: ukis.join("b.efi") })
+}
+
+/// What an update to a release with any root writes, into a folder of the caller's.
+pub fn slot_files_of(inputs: &Inputs, root: &Tree, into: &Path) -> Result<SlotFiles> {
+    let facts = seal_root(inputs, root, into)?;
+    let uki = |name: &str, partition| -> Result<PathBuf> {
+        let path = into.join(name);
+        fs::write(&path, assemble_uki(inputs, &uki::command_line(&facts, partition, &[])?)?)?;
+        Ok(path)
+    };
+    let (a, b) = (uki("a.efi", &layout::ROOT_A)?, uki("b.efi", &layout::ROOT_B)?);
+    Ok(SlotFiles { root: into.join("root.img"), facts, a, b })
+}
+
+/// A key of everything that an update writes.
+pub fn slot_key(inputs: &Inputs, name: &str) -> Result<Key> {
+    let root = root_key(inputs, &containers(inputs)?)?.finish();
+    Ok(key(inputs, name)?.text(&root).text(&inputs.kernel.key))
+}
+
 /// The release's image but for apid, for one test.
-pub fn hostile(inputs: &Inputs<'_>, apid: &Artifact) -> Result<Hostile> {
+pub fn hostile(inputs: &Inputs, apid: &Artifact) -> Result<Hostile> {
     let containers = containers(inputs)?;
     let key = root_key(inputs, &containers)?.text(&apid.key).text(&inputs.rust.selector.key);
     let hint = "the image of a node whose apid was taken over; about 1 min";
-    let built = cache::artifact_in(inputs.store, "hostile-image", key, hint, |into| {
+    let built = cache::artifact_in(&inputs.store, "hostile-image", key, hint, |into| {
         let parts = Parts { apid: apid.path.join("hostile-apid"), ..parts(inputs, &containers.path)? };
-        let facts = seal_root(inputs, &parts, into)?;
+        let facts = seal_root(inputs, &image::root::plan(&parts)?, into)?;
         let (root, uki) = (into.join("root.img"), into.join("a.efi"));
         fs::write(&uki, assemble_uki(inputs, &uki::command_line(&facts, &layout::ROOT_A, &[])?)?)?;
         assemble_disk(inputs, &root, &uki, &into.join("hostile.img"))
     })?;
-    Ok(Hostile { disk: built.path.join("hostile.img"), root: built.path.join("root.img") })
+    Ok(Hostile { disk: built.path.join("hostile.img"), root_image: built.path.join("root.img") })
 }
 
-fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
+fn containers(inputs: &Inputs) -> Result<Artifact> {
     let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
-    cache::artifact_in(inputs.store, "container-images", key, "pause, hello and probe", |into| {
+    cache::artifact_in(&inputs.store, "container-images", key, "pause, hello and probe", |into| {
         for name in ["pause", "hello", "probe"] {
             let program = fs::read(inputs.rust.statics.path.join(name))?;
             let image: ContainerImage = match name {
@@ -131,16 +166,22 @@ fn containers(inputs: &Inputs<'_>) -> Result<Artifact> {
     })
 }
 
-fn root(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Artifact> {
+fn root(inputs: &Inputs, containers: &Artifact) -> Result<Artifact> {
     let key = root_key(inputs, containers)?;
-    cache::artifact_in(inputs.store, "root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
-        let facts = seal_root(inputs, &parts(inputs, &containers.path)?, into)?;
+    cache::artifact_in(&inputs.store, "root", key, "tree, erofs (lz4hc), hash tree; about 1 min", |into| {
+        let facts = seal_root(inputs, &image::root::plan(&parts(inputs, &containers.path)?)?, into)?;
         Ok(fs::write(into.join("root.json"), serde_json::to_vec_pretty(&facts)?)?)
     })
 }
 
-fn root_key(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Key> {
+fn facts(root: &Artifact) -> Result<RootImage> {
+    Ok(serde_json::from_slice(&fs::read(root.path.join("root.json"))?)?)
+}
+
+fn root_key(inputs: &Inputs, containers: &Artifact) -> Result<Key> {
     let key = key(inputs, "root")?
+        .text(&inputs.version)
+        .text(&inputs.update_root)
         .text(&containers.key)
         .text(&inputs.sdk.key)
         .text(&inputs.kernel.key)
@@ -149,9 +190,9 @@ fn root_key(inputs: &Inputs<'_>, containers: &Artifact) -> Result<Key> {
     Ok(inputs.go.keys.iter().fold(key, |key, component| key.text(component)))
 }
 
-fn seal_root(inputs: &Inputs<'_>, parts: &Parts, into: &Path) -> Result<RootImage> {
+fn seal_root(inputs: &Inputs, plan: &Tree, into: &Path) -> Result<RootImage> {
     let tree = into.join("tree");
-    image::root::plan(parts)?.write(&tree)?;
+    plan.write(&tree)?;
     let forbidden = image::forbidden::forbidden(&tree)?;
     if !forbidden.is_empty() {
         bail!("the root must hold no shell, interpreter, package manager or SSH, but has {forbidden:?}");
@@ -162,8 +203,13 @@ fn seal_root(inputs: &Inputs<'_>, parts: &Parts, into: &Path) -> Result<RootImag
     Ok(facts)
 }
 
+/// The release's root.
+pub fn plan(inputs: &Inputs) -> Result<Tree> {
+    image::root::plan(&parts(inputs, &containers(inputs)?.path)?)
+}
+
 /// What a root is planned from.
-pub fn parts(inputs: &Inputs<'_>, containers: &Path) -> Result<Parts> {
+pub fn parts(inputs: &Inputs, containers: &Path) -> Result<Parts> {
     let (statics, daemons) = (&inputs.rust.statics.path, &inputs.rust.daemons.path);
     let mut plugins: Vec<PathBuf> = cache::files_below(&inputs.go.cni)?;
     plugins.sort();
@@ -172,6 +218,7 @@ pub fn parts(inputs: &Inputs<'_>, containers: &Path) -> Result<Parts> {
         init: statics.join("init"),
         machined: daemons.join("machined"),
         apid: daemons.join("apid"),
+        ntp: daemons.join("ntp"),
         containerd: inputs.go.containerd.join("containerd"),
         shim: inputs.go.containerd.join("containerd-shim-runc-v2"),
         kubernetes: inputs.go.kubernetes.join("kubernetes"),
@@ -179,12 +226,13 @@ pub fn parts(inputs: &Inputs<'_>, containers: &Path) -> Result<Parts> {
         sdk: inputs.sdk.root.clone(),
         modules_builtin: inputs.kernel.modules_builtin.clone(),
         images: ["pause", "hello"].map(|name| containers.join(format!("{name}.tar"))).into(),
+        update_root: inputs.update_root.clone(),
     })
 }
 
-fn release(inputs: &Inputs<'_>) -> Release {
+fn release(inputs: &Inputs) -> Release {
     Release {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: inputs.version.clone(),
         kubernetes: go::KUBERNETES_VERSION.to_owned(),
         containerd: go::CONTAINERD_VERSION.to_owned(),
         kernel: inputs.kernel.release.clone(),
@@ -192,10 +240,10 @@ fn release(inputs: &Inputs<'_>) -> Release {
     }
 }
 
-fn ukis(inputs: &Inputs<'_>, root: &Artifact) -> Result<Artifact> {
+fn ukis(inputs: &Inputs, root: &Artifact) -> Result<Artifact> {
     let key = key(inputs, "uki")?.text(&root.key).text(&inputs.kernel.key);
-    cache::artifact_in(inputs.store, "uki", key, "one for each slot", |into| {
-        let facts: RootImage = serde_json::from_slice(&fs::read(root.path.join("root.json"))?)?;
+    cache::artifact_in(&inputs.store, "uki", key, "one for each slot", |into| {
+        let facts = facts(root)?;
         for (name, partition, extra) in [
             ("a.efi", &layout::ROOT_A, &[][..]),
             ("b.efi", &layout::ROOT_B, &[]),
@@ -210,7 +258,7 @@ fn ukis(inputs: &Inputs<'_>, root: &Artifact) -> Result<Artifact> {
 }
 
 /// A UKI with any command line, for the measurements too.
-pub fn assemble_uki(inputs: &Inputs<'_>, command_line: &str) -> Result<Vec<u8>> {
+pub fn assemble_uki(inputs: &Inputs, command_line: &str) -> Result<Vec<u8>> {
     let stub = inputs.sdk.root.join(STUB.trim_start_matches('/'));
     let uki = Uki {
         stub: &fs::read(&stub).with_context(|| stub.display().to_string())?,
@@ -222,9 +270,9 @@ pub fn assemble_uki(inputs: &Inputs<'_>, command_line: &str) -> Result<Vec<u8>> 
     uki.build()
 }
 
-fn disks(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact) -> Result<Artifact> {
+fn disks(inputs: &Inputs, root: &Artifact, ukis: &Artifact) -> Result<Artifact> {
     let key = key(inputs, "disk")?.text(&root.key).text(&ukis.key).text(&inputs.rust.selector.key);
-    cache::artifact_in(inputs.store, "disk", key, "raw disk images", |into| {
+    cache::artifact_in(&inputs.store, "disk", key, "raw disk images", |into| {
         for (name, uki) in [("cairn.img", "a.efi"), ("cairn-test.img", "test-a.efi")] {
             assemble_disk(inputs, &root.path.join("root.img"), &ukis.path.join(uki), &into.join(name))?;
         }
@@ -233,16 +281,16 @@ fn disks(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact) -> Result<Artifa
 }
 
 /// A disk from any root and UKI.
-pub fn assemble_disk(inputs: &Inputs<'_>, root: &Path, uki: &Path, output: &Path) -> Result<()> {
+pub fn assemble_disk(inputs: &Inputs, root: &Path, uki: &Path, output: &Path) -> Result<()> {
     let selector = inputs.rust.selector.path.join("boot.efi");
-    let disk = Disk { version: env!("CARGO_PKG_VERSION"), selector: &selector, uki, root, release: None };
+    let disk = Disk { version: &inputs.version, selector: &selector, uki, root, release: None };
     image::disk::assemble(&Programs::new(&inputs.sdk.root), &disk, output)
 }
 
 /// A medium that writes the release's disk onto an internal one.
-fn installer(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact, disks: &Artifact) -> Result<Artifact> {
+fn installer(inputs: &Inputs, root: &Artifact, ukis: &Artifact, disks: &Artifact) -> Result<Artifact> {
     let key = key(inputs, "installer")?.text(&root.key).text(&ukis.key).text(&disks.key);
-    cache::artifact_in(inputs.store, "installer", key, "pack the disk image; about 30 s", |into| {
+    cache::artifact_in(&inputs.store, "installer", key, "pack the disk image; about 30 s", |into| {
         let programs = Programs::new(&inputs.sdk.root);
         let (disk, packed) = (disks.path.join("cairn.img"), into.join("cairn.img.zst"));
         let output = image::tools::Tools::run(
@@ -254,7 +302,7 @@ fn installer(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact, disks: &Arti
             bail!("zstd failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let medium = Disk {
-            version: env!("CARGO_PKG_VERSION"),
+            version: &inputs.version,
             selector: &inputs.rust.selector.path.join("boot.efi"),
             uki: &ukis.path.join("installer.efi"),
             root: &root.path.join("root.img"),
@@ -266,14 +314,14 @@ fn installer(inputs: &Inputs<'_>, root: &Artifact, ukis: &Artifact, disks: &Arti
 }
 
 /// Roots of one program each; for the floor a disk with the node's selector, kernel and command line.
-fn guests(inputs: &Inputs<'_>) -> Result<Artifact> {
-    let rust = inputs.rust;
+fn guests(inputs: &Inputs) -> Result<Artifact> {
+    let rust = &inputs.rust;
     let key = key(inputs, "guest-images")?
         .text(&inputs.sdk.key)
         .text(&inputs.kernel.key)
         .text(&rust.selector.key)
         .text(&rust.guests.key);
-    cache::artifact_in(inputs.store, "guest-images", key, "roots of one program", |into| {
+    cache::artifact_in(&inputs.store, "guest-images", key, "roots of one program", |into| {
         seal_guest(inputs, "verify-reader", &into.join("verify-reader.img"))?;
         let (root, uki) = (into.join("floor-root.img"), into.join("floor.efi"));
         let facts = seal_guest(inputs, "floor", &root)?;
@@ -282,7 +330,7 @@ fn guests(inputs: &Inputs<'_>) -> Result<Artifact> {
     })
 }
 
-fn seal_guest(inputs: &Inputs<'_>, name: &str, output: &Path) -> Result<RootImage> {
+fn seal_guest(inputs: &Inputs, name: &str, output: &Path) -> Result<RootImage> {
     let tree = output.with_extension("tree");
     let mut plan = Tree::default();
     plan.directory("/dev", 0o755)?;
@@ -293,8 +341,8 @@ fn seal_guest(inputs: &Inputs<'_>, name: &str, output: &Path) -> Result<RootImag
     Ok(facts)
 }
 
-fn key(inputs: &Inputs<'_>, name: &str) -> Result<Key> {
-    let repository = inputs.repository;
+fn key(inputs: &Inputs, name: &str) -> Result<Key> {
+    let repository = &inputs.repository;
     Key::new(name, REVISION)
         .path(repository, "image/src")?
         .path(repository, "crates/flash")?

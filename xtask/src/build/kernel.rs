@@ -8,12 +8,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cache::{self, Key},
+    cache::{self, Artifact, Key},
     sdk::Sdk,
 };
 
 const SOURCE: &str = "/usr/src/linux-source-6.12.tar.xz";
-const PACKAGE: &str = "linux-source-6.12";
+/// Debian package of the source.
+pub const PACKAGE: &str = "linux-source-6.12";
 const FOLDERS: [&str; 2] = ["fragments", "x86_64"];
 
 /// A built kernel.
@@ -36,8 +37,24 @@ pub fn provide(repository: &Path, sdk: &Sdk) -> Result<Kernel> {
     let source_version = source_version(sdk)?;
     let key = Key::new("kernel", 1).text(&source_version).path(repository, "kernel-config")?;
     let made = cache::artifact("kernel", key, "Linux 6.12, about 12 min on 2 cores", |into| {
-        build(repository, sdk, &source_version, into)
+        build(repository, sdk, &source_version, "", into)
     })?;
+    open(made)
+}
+
+/// Builds the kernel again under another name: what a later one shares with it, at most. For measurements of updates.
+pub fn renamed(repository: &Path, sdk: &Sdk, kernel: &Kernel) -> Result<Kernel> {
+    const SUFFIX: &str = "-next";
+    let source_version = source_version(sdk)?;
+    let key = Key::new("renamed-kernel", 1).text(&kernel.key).text(SUFFIX);
+    let made =
+        cache::artifact("renamed-kernel", key, "the kernel under another name, about 2 min", |into| {
+            build(repository, sdk, &source_version, SUFFIX, into)
+        })?;
+    open(made)
+}
+
+fn open(made: Artifact) -> Result<Kernel> {
     let file = |name: &str| made.path.join(name);
     Ok(Kernel {
         image: file("bzImage"),
@@ -99,11 +116,12 @@ fn unpack(repository: &Path, sdk: &Sdk, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn build(repository: &Path, sdk: &Sdk, version: &str, into: &Path) -> Result<()> {
+fn build(repository: &Path, sdk: &Sdk, version: &str, suffix: &str, into: &Path) -> Result<()> {
     let tree = tree(repository, sdk, version)?;
     let _lock = cache::lock(&tree.objects.join(".lock"), "kernel")?;
     configure(repository, sdk, &tree)?;
-    make(sdk, &tree, &["bzImage", "modules.builtin"])?;
+    let suffix = format!("LOCALVERSION={suffix}");
+    make(sdk, &tree, &[&suffix, "bzImage", "modules.builtin"])?;
     for (from, to) in [
         ("arch/x86/boot/bzImage", "bzImage"),
         (".config", "config"),

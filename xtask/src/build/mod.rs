@@ -6,22 +6,36 @@ pub mod kernel;
 pub mod rust;
 
 use std::{
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{
     accelerator::{self, Accelerator},
+    bed::Hostile,
     node::Tools,
     programs::Programs,
 };
 
 use crate::{
     cache,
+    release::keys,
     report::{Step, say},
     sdk::{self, Sdk},
 };
+
+/// Release version of this source tree.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version that is so many minor ones above the source tree's.
+pub fn next_version(step: u16) -> Result<String> {
+    let mut parts = VERSION.split('.');
+    let (major, minor) = (parts.next().context("no major")?, parts.next().context("no minor")?);
+    Ok(format!("{major}.{}.0", minor.parse::<u32>()? + u32::from(step)))
+}
 
 /// All that is built.
 #[derive(Clone, Debug)]
@@ -49,26 +63,35 @@ impl Built {
 pub fn all(repository: &Path) -> Result<Built> {
     let sdk = sdk::provide(repository)?;
     let kernel = kernel::provide(repository, &sdk)?;
-    let image = image_in(repository, &sdk, &kernel, &cache::scratch("artifacts")?)?;
-    let osctl = osctl(repository)?;
-    Ok(Built { sdk, kernel, image, osctl })
+    // The long link of the daemons leaves a processor idle.
+    thread::scope(|scope| {
+        let osctl = scope.spawn(|| osctl(repository));
+        let image = image::provide(&inputs(repository, &sdk, &kernel)?)?;
+        let osctl = osctl.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok(Built { sdk, kernel, image, osctl })
+    })
 }
 
-/// Assembles the image into `store`, or takes it from there; its parts come from the cache.
-pub fn image_in(repository: &Path, sdk: &Sdk, kernel: &kernel::Kernel, store: &Path) -> Result<image::Image> {
-    let go = go::provide(repository, sdk)?;
-    let rust = rust::provide(repository, sdk)?;
-    image::provide(&image::Inputs { repository, sdk, kernel, go: &go, rust: &rust, store })
+/// Builds all that goes into an image of this version, or takes it from the cache. Nodes of the image trust this
+/// computer's own keys.
+pub fn inputs(repository: &Path, sdk: &Sdk, kernel: &kernel::Kernel) -> Result<image::Inputs> {
+    Ok(image::Inputs {
+        repository: repository.to_owned(),
+        sdk: sdk.clone(),
+        kernel: kernel.clone(),
+        go: go::provide(repository, sdk)?,
+        rust: rust::provide(repository, sdk)?,
+        version: VERSION.to_owned(),
+        update_root: keys::of_this_computer()?.anchor()?.to_owned(),
+        store: cache::scratch("artifacts")?,
+    })
 }
 
 /// Assembles the image of a node whose apid was taken over, for one test.
-pub fn hostile(repository: &Path, built: &Built) -> Result<image::Hostile> {
-    let Built { sdk, kernel, .. } = built;
-    let go = go::provide(repository, sdk)?;
-    let rust = rust::provide(repository, sdk)?;
-    let store = cache::scratch("artifacts")?;
-    let inputs = image::Inputs { repository, sdk, kernel, go: &go, rust: &rust, store: &store };
-    image::hostile(&inputs, &rust::hostile(repository, sdk)?)
+pub fn hostile(repository: &Path) -> Result<Hostile> {
+    let sdk = sdk::provide(repository)?;
+    let kernel = kernel::provide(repository, &sdk)?;
+    image::hostile(&inputs(repository, &sdk, &kernel)?, &rust::hostile(repository, &sdk)?)
 }
 
 /// Builds osctl with the host's cargo.

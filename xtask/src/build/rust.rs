@@ -18,11 +18,13 @@ use crate::{
 };
 
 /// Programs that share one set of compiler flags.
-struct Group {
+pub struct Group {
     name: &'static str,
     hint: &'static str,
-    target: &'static str,
-    packages: &'static [&'static str],
+    /// Target triple.
+    pub target: &'static str,
+    /// Packages of the workspace.
+    pub packages: &'static [&'static str],
     /// Files that come out, below `target/<target>/release`.
     outputs: &'static [&'static str],
     /// Parts of the source tree that go in.
@@ -45,7 +47,7 @@ const SELECTOR: Group = Group {
     target_of: "selector",
 };
 /// Linked statically: PID 1 locks its memory and must not depend on libraries of the root; containers have none.
-const STATIC: Group = Group {
+pub const STATIC: Group = Group {
     name: "static-programs",
     hint: "PID 1 and the programs of our container images, about 1 min",
     target: "x86_64-unknown-linux-gnu",
@@ -71,13 +73,14 @@ const GUESTS: Group = Group {
     environment: STATIC.environment,
     target_of: "guests",
 };
-const DAEMONS: Group = Group {
+/// What serves a node.
+pub const DAEMONS: Group = Group {
     name: "daemons",
-    hint: "machined and apid, about 4 min",
+    hint: "machined, apid and the time daemon, about 5 min",
     target: "x86_64-unknown-linux-gnu",
-    packages: &["machined", "apid"],
-    outputs: &["machined", "apid"],
-    sources: &["Cargo.toml", "Cargo.lock", "crates", "proto", "machined", "apid"],
+    packages: &["machined", "apid", "ntp"],
+    outputs: &["machined", "apid", "ntp"],
+    sources: &["Cargo.toml", "Cargo.lock", "crates", "proto", "machined", "apid", "image/programs"],
     arguments: &[],
     // The kernel's generator is waited for and enough; timing the processor costs each start a long moment.
     environment: &[("AWS_LC_SYS_NO_JITTER_ENTROPY", "1")],
@@ -88,13 +91,38 @@ const HOSTILE: Group = Group {
     name: "hostile",
     hint: "a test's apid, about 1 min",
     target: DAEMONS.target,
-    packages: &["machined", "apid", "hostile-apid"],
+    packages: &["machined", "apid", "ntp", "hostile-apid"],
     outputs: &["hostile-apid"],
-    sources: &["Cargo.toml", "Cargo.lock", "crates", "proto", "machined", "apid", "tests/qemu/hostile-apid"],
+    sources: &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "crates",
+        "proto",
+        "machined",
+        "apid",
+        "image/programs",
+        "tests/qemu/hostile-apid",
+    ],
     arguments: DAEMONS.arguments,
     environment: DAEMONS.environment,
     target_of: DAEMONS.name,
 };
+
+/// A change of one file of the sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit {
+    /// Artifact with the result.
+    pub name: &'static str,
+    /// The file.
+    pub file: &'static str,
+    /// What stands in it once.
+    pub from: &'static str,
+    /// What is to stand there.
+    pub to: &'static str,
+}
+
+/// What is on a device.
+pub const SHIPPED: [&Group; 3] = [&SELECTOR, &STATIC, &DAEMONS];
 
 /// Folders with the built programs.
 #[derive(Clone, Debug)]
@@ -103,7 +131,7 @@ pub struct RustPrograms {
     pub selector: Artifact,
     /// Holds `init`, `pause`, `hello`, `probe`.
     pub statics: Artifact,
-    /// Holds `machined`, `apid`.
+    /// Holds `machined`, `apid`, `ntp`.
     pub daemons: Artifact,
     /// Holds `floor`, `verify-reader`: never on a node.
     pub guests: Artifact,
@@ -124,7 +152,18 @@ pub fn hostile(repository: &Path, sdk: &Sdk) -> Result<Artifact> {
     build(repository, sdk, &HOSTILE)
 }
 
+/// Builds a group from sources that differ a little, as those of the next release do: for measurements of updates.
+pub fn edited(repository: &Path, sdk: &Sdk, of: &Group, edit: &Edit) -> Result<Artifact> {
+    let key = key(repository, sdk, of)?.text(edit.file).text(edit.from).text(edit.to);
+    cache::artifact(edit.name, key, of.hint, |into| compile(repository, sdk, of, Some(edit), into))
+}
+
 fn build(repository: &Path, sdk: &Sdk, group: &Group) -> Result<Artifact> {
+    let key = key(repository, sdk, group)?;
+    cache::artifact(group.name, key, group.hint, |into| compile(repository, sdk, group, None, into))
+}
+
+fn key(repository: &Path, sdk: &Sdk, group: &Group) -> Result<Key> {
     let mut key = Key::new(group.name, 1).text(&sdk.key).text(&group.arguments.join(" "));
     for source in group.sources {
         key = key.path(repository, source)?;
@@ -132,14 +171,17 @@ fn build(repository: &Path, sdk: &Sdk, group: &Group) -> Result<Artifact> {
     for (name, value) in group.environment {
         key = key.text(name).text(value);
     }
-    cache::artifact(group.name, key, group.hint, |into| compile(repository, sdk, group, into))
+    Ok(key)
 }
 
-fn compile(repository: &Path, sdk: &Sdk, group: &Group, into: &Path) -> Result<()> {
+fn compile(repository: &Path, sdk: &Sdk, group: &Group, edit: Option<&Edit>, into: &Path) -> Result<()> {
     let scratch = cache::scratch("rust")?;
     let _lock = cache::lock(&scratch.join(".lock"), group.name)?;
     let sources = cache::scratch("rust/source")?;
     mirror(repository, &sources)?;
+    if let Some(edit) = edit {
+        apply(edit, &sources)?;
+    }
     fetch(repository, sdk)?;
     let log = cache::scratch("logs")?.join(format!("{}.log", group.name));
     cache::remove(&log)?;
@@ -191,6 +233,16 @@ fn cargo_home() -> Result<PathBuf> {
         Some(home) => Ok(home.into()),
         None => Ok(PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cargo")),
     }
+}
+
+fn apply(edit: &Edit, sources: &Path) -> Result<()> {
+    let Edit { file, from, to, .. } = edit;
+    let path = sources.join(file);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.matches(from).count() != 1 {
+        bail!("{file} does not have {from:?} once");
+    }
+    Ok(fs::write(path, text.replace(from, to))?)
 }
 
 /// Makes `to` equal to `from`, touching only files that differ.

@@ -2,7 +2,12 @@
 //!
 //! A mirror moves on. Where it no longer has a locked version the current one is taken, and the SDK says so.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -83,6 +88,50 @@ pub fn installed(root: &Path) -> Result<Packages> {
     Ok(packages)
 }
 
+/// The source package that an installed package was built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the source package.
+    pub source: String,
+    /// Its version; that of the package itself may count rebuilds besides.
+    pub source_version: String,
+    /// Version of the package.
+    pub version: String,
+}
+
+/// Where the installed packages come from.
+pub fn origins(root: &Path) -> Result<BTreeMap<String, Origin>> {
+    let form = "${Package}:${Architecture} ${source:Package} ${source:Version} ${Version}\n";
+    let list = SdkCommand::new(root, "dpkg-query").args(["-W", "-f", form]).output()?;
+    let list = String::from_utf8(list.stdout)?;
+    let origin = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [name, source, source_version, version] = fields[..] else { return None };
+        let [source, source_version, version] = [source, source_version, version].map(str::to_owned);
+        Some((name.to_owned(), Origin { source, source_version, version }))
+    };
+    list.lines().map(|line| origin(line).context("unexpected output of dpkg-query")).collect()
+}
+
+/// Pinned packages of which the mirror has only a part in the locked version, so that those installed do not fit
+/// together, such as a compiler and the source of its library.
+pub fn torn(installed: &BTreeMap<String, Origin>, pinned: &Packages) -> Vec<String> {
+    let is_as_pinned =
+        |name: &str, origin: &Origin| pinned.get(name).is_some_and(|locked| locked.version == origin.version);
+    let mut versions = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for origin in installed.values() {
+        versions.entry(&origin.source).or_default().insert(&origin.source_version);
+    }
+    let is_mixed = |source: &str| versions.get(source).is_some_and(|versions| versions.len() > 1);
+    let moved: BTreeSet<&str> = installed
+        .iter()
+        .filter(|(name, origin)| is_mixed(&origin.source) && !is_as_pinned(name, origin))
+        .map(|(_, origin)| origin.source.as_str())
+        .collect();
+    let of_moved = installed.iter().filter(|(_, origin)| moved.contains(origin.source.as_str()));
+    of_moved.map(|(name, _)| name).filter(|name| pinned.contains_key(*name)).cloned().collect()
+}
+
 /// Lines that say where an SDK differs from the lock.
 pub fn differences(locked: &Packages, installed: &Packages) -> Vec<String> {
     let missing = locked
@@ -124,6 +173,30 @@ mod tests {
             lines,
             ["c:all: 3 locked, not installed", "b:all: 2 locked, 2.1 taken", "d:all: 4 not locked"]
         );
+    }
+
+    #[test]
+    fn packages_of_one_source_are_of_one_version() {
+        let pinned =
+            parse("cc:amd64 1-1 aa\nlib-src:all 1-1 bb\nother:amd64 1-1+b1 cc\nfree:amd64 2 dd\n").unwrap();
+        let origin = |source: &str, source_version: &str, version: &str| Origin {
+            source: source.into(),
+            source_version: source_version.into(),
+            version: version.into(),
+        };
+        let mut installed = BTreeMap::from([
+            ("cc:amd64".to_owned(), origin("cc", "1-1", "1-1")),
+            ("lib-src:all".to_owned(), origin("cc", "1-1", "1-1")),
+            ("other:amd64".to_owned(), origin("other", "1-1", "1-1+b1")),
+        ]);
+        assert!(torn(&installed, &pinned).is_empty());
+        installed.insert("cc:amd64".into(), origin("cc", "2-1", "2-1"));
+        assert_eq!(torn(&installed, &pinned), ["cc:amd64", "lib-src:all"]);
+        let freed = Packages::from([("other:amd64".to_owned(), pinned["other:amd64"].clone())]);
+        assert!(torn(&installed, &freed).is_empty(), "what is not pinned is not asked for again and again");
+        // Mixed in the lock itself.
+        let mixed = parse("cc:amd64 2-1 aa\nlib-src:all 1-1 bb\n").unwrap();
+        assert!(torn(&installed, &mixed).is_empty());
     }
 
     #[test]

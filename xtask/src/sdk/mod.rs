@@ -88,7 +88,7 @@ impl Sdk {
 pub fn provide(repository: &Path) -> Result<Sdk> {
     host::prepare()?;
     let locked = lock::read(repository)?;
-    let key = Key::new("sdk", 3)
+    let key = Key::new("sdk", 4)
         .text(&PACKAGES.join(" "))
         .text(&BACKPORTS.join(" "))
         .path(repository, lock::PATH)?;
@@ -108,6 +108,37 @@ pub fn relock(repository: &Path) -> Result<()> {
     cache::remove(&scratch)?;
     say(&format!("{} packages locked in {}", packages.len(), lock::PATH));
     Ok(())
+}
+
+/// Programs that updates are measured against, and a package of another version.
+#[derive(Clone, Debug)]
+pub struct Rivals {
+    /// Root directory with casync and zchunk.
+    pub root: PathBuf,
+    /// crun of Debian's development branch.
+    pub crun: PathBuf,
+    /// Its version.
+    pub crun_version: String,
+}
+
+/// Fetches the rivals, or takes them from the cache.
+pub fn rivals() -> Result<Rivals> {
+    host::prepare()?;
+    let key = Key::new("rivals", 1);
+    let made = cache::artifact("rivals", key, "Debian packages of other updaters, about 1 min", |into| {
+        let mirror = mirror::find()?;
+        // A snapshot of the development branch does as well, however old.
+        let sources =
+            format!("deb {0} {SUITE} main\ndeb [check-valid-until=no] {0} sid main\n", mirror.archive);
+        let preferences = into.join("preferences");
+        fs::write(&preferences, "Package: *\nPin: release n=sid\nPin-Priority: 100\n")?;
+        let unpack = "--customize-hook=chroot \"$1\" sh -ec 'cd /srv; apt-get download crun/sid; \
+                      dpkg-deb --field crun_*.deb Version > version; dpkg-deb --extract crun_*.deb .'";
+        bootstrap(&["casync", "zchunk"], &sources, &preferences, &[unpack], into).map(drop)
+    })?;
+    let root = made.path.join("root");
+    let crun_version = fs::read_to_string(root.join("srv/version"))?.trim().to_owned();
+    Ok(Rivals { crun: root.join("srv/usr/bin/crun"), crun_version, root })
 }
 
 fn open(made: &Artifact) -> Result<Sdk> {
@@ -130,21 +161,21 @@ fn make(locked: &lock::Packages, into: &Path) -> Result<()> {
         .map(|p| format!("Package: *{p}*\nPin: release n={SUITE}-backports\nPin-Priority: 700\n\n"))
         .collect();
     let rust = "Package: libstd-rust-*\nPin: release n=trixie-backports\nPin-Priority: 700\n\n";
-    fs::write(&preferences, format!("{}{backports}{rust}", lock::preferences(locked)))?;
-    let archive = into.join("root.tar");
-    bootstrap(&sources, &preferences, &archive)?;
-    let root = into.join("root");
-    fs::create_dir(&root)?;
-    let status = Command::new("tar")
-        .args(["--extract", "--no-same-owner", "--exclude=./dev/*", "--file"])
-        .arg(&archive)
-        .arg("--directory")
-        .arg(&root)
-        .status()?;
-    if !status.success() {
-        bail!("cannot unpack the SDK ({status}); is the disk full?");
-    }
-    fs::remove_file(&archive)?;
+    let mut pinned = locked.clone();
+    let root = loop {
+        fs::write(&preferences, format!("{}{backports}{rust}", lock::preferences(&pinned)))?;
+        let root = bootstrap(&[PACKAGES, BACKPORTS].concat(), &sources, &preferences, &[], into)?;
+        let torn = lock::torn(&lock::origins(&root)?, &pinned);
+        if torn.is_empty() {
+            break root;
+        }
+        say(&format!(
+            "  sdk: the mirror has a part of {} in the locked version; taking the current one",
+            torn.join(", ")
+        ));
+        pinned.retain(|name, _| !torn.contains(name));
+        cache::remove(&root)?;
+    };
     let unlocked = if locked.is_empty() {
         vec!["no lock file".to_owned()]
     } else {
@@ -154,22 +185,28 @@ fn make(locked: &lock::Packages, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn bootstrap(sources: &str, preferences: &Path, archive: &Path) -> Result<()> {
+/// Makes a Debian root in `into/root`.
+fn bootstrap(
+    packages: &[&str],
+    sources: &str,
+    preferences: &Path,
+    options: &[&str],
+    into: &Path,
+) -> Result<PathBuf> {
     let mode = if host::is_root() { "root" } else { "unshare" };
-    let packages = [PACKAGES, BACKPORTS].concat().join(",");
     let copy = format!("copy-in {} /etc/apt/preferences.d", preferences.display());
-    let list = archive.with_extension("sources.list");
+    let (archive, list, log) = (into.join("root.tar"), into.join("root.sources.list"), into.join("root.log"));
     fs::write(&list, sources)?;
-    let log = archive.with_extension("log");
     let file = fs::File::create(&log)?;
     let status = Command::new("mmdebstrap")
         .arg(format!("--mode={mode}"))
         .args(["--variant=apt", "--format=tar", "--aptopt=Apt::Install-Recommends \"false\""])
         .args(["--aptopt=Acquire::Retries \"3\"", "--skip=cleanup/apt/lists"])
         .arg(format!("--setup-hook={copy}"))
-        .arg(format!("--include={packages}"))
+        .arg(format!("--include={}", packages.join(",")))
+        .args(options)
         .arg(SUITE)
-        .arg(archive)
+        .arg(&archive)
         .arg(&list)
         .stdout(file.try_clone()?)
         .stderr(file)
@@ -180,7 +217,19 @@ fn bootstrap(sources: &str, preferences: &Path, archive: &Path) -> Result<()> {
         let tail: Vec<&str> = text.lines().rev().take(15).collect();
         bail!("mmdebstrap failed ({status}):\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
-    Ok(())
+    let root = into.join("root");
+    fs::create_dir(&root)?;
+    let status = Command::new("tar")
+        .args(["--extract", "--no-same-owner", "--exclude=./dev/*", "--file"])
+        .arg(&archive)
+        .arg("--directory")
+        .arg(&root)
+        .status()?;
+    if !status.success() {
+        bail!("cannot unpack {} ({status}); is the disk full?", archive.display());
+    }
+    fs::remove_file(&archive)?;
+    Ok(root)
 }
 
 fn sources(mirror: &mirror::Mirror) -> String {
