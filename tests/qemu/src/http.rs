@@ -8,15 +8,22 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+/// To connect, and for an answer that is asked for again.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// For the answer to what is asked once, such as to fill a disk, on a busy host.
+const ONCE: Duration = Duration::from_secs(60);
 /// Between attempts while nothing listens: QEMU's forwarding gives no event for a listener in the guest.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// One request; returns the body of a 200 answer.
 pub fn request(method: &str, port: u16, target: &str) -> Result<String> {
+    ask(method, port, target, ONCE)
+}
+
+fn ask(method: &str, port: u16, target: &str, patience: Duration) -> Result<String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, ATTEMPT)?;
-    stream.set_read_timeout(Some(ATTEMPT))?;
+    stream.set_read_timeout(Some(patience))?;
     write!(
         stream,
         "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -32,9 +39,9 @@ pub fn request(method: &str, port: u16, target: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// A GET.
+/// A GET that does not wait long.
 pub fn get(port: u16, target: &str) -> Result<String> {
-    request("GET", port, target)
+    ask("GET", port, target, ATTEMPT)
 }
 
 /// Asks until a 200 answer comes.

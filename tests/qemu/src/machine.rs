@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     net::TcpListener,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::{
     accelerator::Accelerator,
     console::Console,
+    lan::Port,
     network::{self, Network},
     programs::Programs,
     qmp::Qmp,
@@ -26,6 +28,10 @@ use crate::{
 
 const SOCKET_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(20);
+/// Of QEMU's block layer.
+const SECTOR_BYTES: u64 = 512;
+/// Linux' number for an error of the medium.
+const EIO: i32 = 5;
 
 /// Which emulated watchdog the machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub struct Hardware {
     pub forwarded_ports: Vec<u16>,
     /// What its link leads to.
     pub network: Network,
+    /// More links.
+    pub links: Vec<Port>,
     /// TCP port of [`network::HOST`] in the guest's network that leads to [`Files::host_socket`].
     pub host_port: Option<u16>,
     /// Contents of fw_cfg `opt/cairn.test`, for images with test hooks.
@@ -72,6 +80,8 @@ pub struct Hardware {
     pub attachment: Attachment,
     /// Where all writes to the disk are recorded, for `replay`.
     pub write_log: Option<PathBuf>,
+    /// A byte of the disk whose sector cannot be read.
+    pub unreadable_byte: Option<u64>,
     /// What its clock says when it starts, such as "1970-01-01T00:00:00" (UTC); the host's time without.
     pub clock: Option<String>,
 }
@@ -84,12 +94,14 @@ impl Default for Hardware {
             watchdog: Watchdog::Tco,
             forwarded_ports: Vec::new(),
             network: Network::Served,
+            links: Vec::new(),
             host_port: None,
             test_hooks: None,
             extra: Vec::new(),
             sector_bytes: 512,
             attachment: Attachment::Virtio,
             write_log: None,
+            unreadable_byte: None,
             clock: None,
         }
     }
@@ -164,13 +176,29 @@ pub struct Machine {
 
 /// Makes the machine's disk: an overlay over `image` of `size`, such as "8G".
 pub fn create_disk(programs: &Programs, image: &Path, files: &Files, size: &str) -> Result<()> {
-    let (image, disk) = (image.to_string_lossy(), files.disk());
+    let kept = keep(image, files)?;
+    let (image, disk) = (kept.to_string_lossy(), files.disk());
     programs
         .run(
             "qemu-img",
             &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &image, &disk.to_string_lossy(), size],
         )
         .map(drop)
+}
+
+/// Another name of the image, so that it lasts as long as the machine whatever becomes of the cache that it comes from.
+fn keep(image: &Path, files: &Files) -> Result<PathBuf> {
+    let kept = files.folder.join("image.raw");
+    match fs::remove_file(&kept) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    match fs::hard_link(image, &kept) {
+        Ok(()) => Ok(kept),
+        // Whoever has his nodes on another file system has to keep the image himself.
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => Ok(image.to_owned()),
+        Err(error) => Err(error).with_context(|| format!("cannot link {}", image.display())),
+    }
 }
 
 /// Starts a machine on the disk in `files`.
@@ -393,6 +421,9 @@ fn command(
         ]);
     }
     command.args(network::arguments(hardware, ports));
+    for (index, port) in hardware.links.iter().enumerate() {
+        command.args(port.arguments(index));
+    }
     match hardware.watchdog {
         Watchdog::Tco => command.args(["-global", "ICH9-LPC.noreboot=off"]),
         Watchdog::I6300esb => command.args(["-device", "i6300esb", "-global", "ICH9-LPC.noreboot=on"]),
@@ -411,14 +442,21 @@ fn command(
 
 /// The disk as block device "disk". No host flush is needed: a power cut here is the end of QEMU, not of the host.
 fn disk(command: &mut Command, files: &Files, hardware: &Hardware) {
+    let is_plain = hardware.write_log.is_none() && hardware.unreadable_byte.is_none();
     let disk = json!({
         "driver": "qcow2",
-        "node-name": if hardware.write_log.is_some() { "overlay" } else { "disk" },
+        "node-name": if is_plain { "disk" } else { "overlay" },
         "discard": "unmap",
         "cache": {"no-flush": true},
         "file": {"driver": "file", "filename": files.disk(), "cache": {"no-flush": true}},
     });
     command.args(["-blockdev", &disk.to_string()]);
+    if let Some(at) = hardware.unreadable_byte {
+        let bad = json!({"event": "none", "iotype": "read", "sector": at / SECTOR_BYTES, "errno": EIO});
+        let faulty =
+            json!({"driver": "blkdebug", "node-name": "disk", "image": "overlay", "inject-error": [bad]});
+        command.args(["-blockdev", &faulty.to_string()]);
+    }
     if let Some(log) = &hardware.write_log {
         let recorder = json!({
             "driver": "blklogwrites",

@@ -11,6 +11,9 @@ pub const HOST: &str = "10.0.2.100";
 /// QEMU's name for what leads there.
 pub const HOST_CHARDEV: &str = "host";
 
+/// Address of the host's loopback in the network of [`Network::Open`].
+pub const OPEN_HOST: &str = "10.0.2.2";
+
 /// What the node's link leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -18,6 +21,8 @@ pub enum Network {
     Absent,
     /// The gateway, from the start.
     Served,
+    /// The same, and through it the host, whose loopback is [`OPEN_HOST`].
+    Open,
     /// A hub without a gateway, until [`plug_in_gateway`].
     Silent,
 }
@@ -26,12 +31,13 @@ pub enum Network {
 pub fn arguments(hardware: &Hardware, ports: &[u16]) -> Vec<String> {
     let netdevs = match hardware.network {
         Network::Absent => return Vec::new(),
-        Network::Served => {
+        Network::Served | Network::Open => {
+            let restrict = if hardware.network == Network::Open { "off" } else { "on" };
             let forwards: String = forwards(hardware, ports).map(|rule| format!(",hostfwd={rule}")).collect();
-            // restrict=off would let the guest reach the host's network; nothing here needs more than the forwards.
+            // restrict=off lets the guest reach the host's network; most tests need no more than the forwards.
             let host =
                 hardware.host_port.map(|port| format!(",guestfwd=tcp:{HOST}:{port}-chardev:{HOST_CHARDEV}"));
-            vec![format!("user,id=net,restrict=on{forwards}{}", host.unwrap_or_default())]
+            vec![format!("user,id=net,restrict={restrict}{forwards}{}", host.unwrap_or_default())]
         }
         // A hub takes frames only for as long as someone else is on it; who has no IPv4 answers no DHCP.
         Network::Silent => vec![

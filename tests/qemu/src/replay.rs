@@ -1,129 +1,93 @@
-//! Recorded writes of a machine's disk, replayed up to any point.
-//!
-//! QEMU's `blklogwrites` filter records in the format of the kernel's dm-log-writes
-//! (Documentation/admin-guide/device-mapper/log-writes.rst). A prefix of the record, cut between any two sectors, is what a power
-//! cut could have left on a disk that keeps the order of writes.
+//! Recorded writes of a machine's disk, made real on a raw image: any state that a power cut could have left.
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{Read as _, Seek as _, SeekFrom},
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use crashcheck::{
+    SECTOR_BYTES, Sector,
+    log::Log,
+    recipe::{Piece, Recipe, TORN},
+    region::Map,
+};
 
-const MAGIC: u64 = 0x006a_7366_7773_6872;
-const VERSION: u64 = 1;
-const SECTOR_BYTES: u64 = 512;
-const DISCARD: u64 = 1 << 2;
-
-/// A write, a discard or a flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    /// First sector on the disk.
-    sector: u64,
-    /// Sectors written.
-    sectors: u64,
-    /// Where the data lies in the log; a discard has none.
-    data_bytes: Option<u64>,
-}
-
-/// A recorded log.
-#[derive(Debug)]
-pub struct Log {
-    file: File,
-    entries: Vec<Entry>,
-}
-
-impl Log {
-    /// Reads the log of a machine that has ended by itself or by `quit`.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        let header = words::<4>(&file, 0)?;
-        let (entries, sector_bytes) = (header[2], header[3] & 0xffff_ffff);
-        if header[0] != MAGIC || header[1] != VERSION || sector_bytes != SECTOR_BYTES {
-            bail!("{} is no log of writes with sectors of {SECTOR_BYTES} bytes: {header:x?}", path.display());
+/// The states that end with a sector written to `range` of the disk, in bytes.
+pub fn cuts(log: &Log, range: Range<u64>) -> Vec<Recipe> {
+    let mut cuts = Vec::new();
+    for (index, entry) in log.entries().iter().enumerate() {
+        if !entry.is_discard() && range.contains(&(entry.sector * SECTOR_BYTES)) {
+            cuts.extend((1..=entry.sectors).map(|sectors| Recipe::Prefix { entry: index, sectors }));
         }
-        let mut log = Self { file, entries: Vec::new() };
-        let mut position = SECTOR_BYTES;
-        for _ in 0..entries {
-            let [sector, sectors, flags, _] = words::<4>(&log.file, position)?;
-            position += SECTOR_BYTES;
-            let data_bytes = (flags & DISCARD == 0).then_some(position);
-            log.entries.push(Entry { sector, sectors, data_bytes });
-            if data_bytes.is_some() {
-                position += sectors * SECTOR_BYTES;
-            }
-        }
-        Ok(log)
     }
-
-    /// Sectors written to `range` of the disk, in bytes: the points at which the record can be cut.
-    pub fn cuts(&self, range: std::ops::Range<u64>) -> Vec<Cut> {
-        let mut cuts = Vec::new();
-        for (index, entry) in self.entries.iter().enumerate() {
-            if entry.data_bytes.is_some() && range.contains(&(entry.sector * SECTOR_BYTES)) {
-                cuts.extend((1..=entry.sectors).map(|sectors| Cut { entry: index, sectors }));
-            }
-        }
-        cuts
-    }
-}
-
-/// A point in a log: all entries before `entry`, and of this one the first `sectors`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cut {
-    entry: usize,
-    sectors: u64,
+    cuts
 }
 
 /// A raw disk image that moves forward through a log.
 #[derive(Debug)]
 pub struct Replay<'a> {
     log: &'a Log,
+    map: Map,
     disk: File,
-    done: Cut,
+    /// Entries that are there for good.
+    done: usize,
+    /// What the pieces on top of them overwrote, in order.
+    overwritten: Vec<(u64, Sector)>,
 }
 
 impl<'a> Replay<'a> {
     /// Begins with the raw image at `disk`, as it was when the recording began. The image is changed in place.
-    pub fn new(log: &'a Log, disk: &Path) -> Result<Self> {
+    pub fn new(log: &'a Log, map: Map, disk: &Path) -> Result<Self> {
         let disk = File::options().read(true).write(true).open(disk)?;
-        Ok(Self { log, disk, done: Cut { entry: 0, sectors: 0 } })
+        Ok(Self { log, map, disk, done: 0, overwritten: Vec::new() })
     }
 
-    /// Replays up to a later cut.
-    pub fn advance(&mut self, to: Cut) -> Result<()> {
-        if to < self.done {
-            bail!("a replay does not go back from {:?} to {to:?}", self.done);
+    /// Makes a state of which no less of the log is there for good than of those before.
+    pub fn make(&mut self, recipe: &Recipe) -> Result<()> {
+        if recipe.base() < self.done {
+            bail!("a replay does not go back from entry {} to {recipe}", self.done);
         }
-        while self.done.entry < to.entry {
-            let entry = self.log.entries[self.done.entry];
-            self.copy(entry, self.done.sectors..entry.sectors)?;
-            self.done = Cut { entry: self.done.entry + 1, sectors: 0 };
+        for (sector, content) in self.overwritten.drain(..).rev() {
+            self.disk.write_all_at(&content, sector * SECTOR_BYTES)?;
         }
-        if let Some(entry) = self.log.entries.get(to.entry) {
-            self.copy(*entry, self.done.sectors..to.sectors)?;
+        while self.done < recipe.base() {
+            let sectors = 0..self.log.entries()[self.done].sectors;
+            self.write(&Piece { entry: self.done, sectors, is_torn: false })?;
+            self.done += 1;
         }
-        self.done = to;
+        for piece in recipe.pieces(self.log, &self.map) {
+            self.keep(&piece)?;
+            self.write(&piece)?;
+        }
         Ok(())
     }
 
-    fn copy(&self, entry: Entry, sectors: std::ops::Range<u64>) -> io::Result<()> {
-        let mut sector = [0; SECTOR_BYTES as usize];
-        for index in sectors {
-            if let Some(data_bytes) = entry.data_bytes {
-                self.log.file.read_exact_at(&mut sector, data_bytes + index * SECTOR_BYTES)?;
-            }
-            self.disk.write_all_at(&sector, (entry.sector + index) * SECTOR_BYTES)?;
+    fn keep(&mut self, piece: &Piece) -> Result<()> {
+        let first = self.log.entries()[piece.entry].sector;
+        for index in piece.sectors.clone() {
+            let mut content = [0; SECTOR_BYTES as usize];
+            self.disk.read_exact_at(&mut content, (first + index) * SECTOR_BYTES)?;
+            self.overwritten.push((first + index, content));
+        }
+        Ok(())
+    }
+
+    fn write(&self, piece: &Piece) -> Result<()> {
+        let entry = &self.log.entries()[piece.entry];
+        for index in piece.sectors.clone() {
+            let content = if piece.is_torn { TORN } else { self.log.sector(entry, index)? };
+            self.disk.write_all_at(&content, (entry.sector + index) * SECTOR_BYTES)?;
         }
         Ok(())
     }
 }
 
 /// Copies a range of a sparse file to the beginning of a new one, keeping its holes.
-pub fn extract(from: &Path, range: std::ops::Range<u64>, to: &Path) -> Result<()> {
+pub fn extract(from: &Path, range: Range<u64>, to: &Path) -> Result<()> {
     let mut source = File::open(from)?;
     let target = File::create(to)?;
     target.set_len(range.end - range.start)?;
@@ -139,7 +103,7 @@ pub fn extract(from: &Path, range: std::ops::Range<u64>, to: &Path) -> Result<()
 }
 
 /// The next run of data of a sparse file, within `from..end`.
-fn next_data(file: &File, from: u64, end: u64) -> Result<Option<std::ops::Range<u64>>> {
+fn next_data(file: &File, from: u64, end: u64) -> Result<Option<Range<u64>>> {
     use nix::unistd::{Whence, lseek};
     let seek = |position: u64, whence| match lseek(file, i64::try_from(position)?, whence) {
         Ok(found) => Ok(Some(u64::try_from(found)?)),
@@ -151,19 +115,11 @@ fn next_data(file: &File, from: u64, end: u64) -> Result<Option<std::ops::Range<
     Ok(Some(start..stop))
 }
 
-fn words<const N: usize>(file: &File, offset: u64) -> io::Result<[u64; N]> {
-    let mut words = [0; N];
-    for (index, word) in words.iter_mut().enumerate() {
-        let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, offset + index as u64 * 8)?;
-        *word = u64::from_le_bytes(bytes);
-    }
-    Ok(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SIZE: u64 = 8 * SECTOR_BYTES;
 
     /// A log with a write of two sectors at 3, a flush, a discard of one at 4 and a write of one at 3.
     fn log(path: &Path) {
@@ -176,32 +132,35 @@ mod tests {
             file.write_all_at(&block, position).unwrap();
             position += block.len() as u64;
         };
-        put(&[MAGIC, VERSION, 4, SECTOR_BYTES], &[]);
+        put(&[0x006a_7366_7773_6872, 1, 4, SECTOR_BYTES], &[]);
         put(&[3, 2, 0, 1024], &[[1; 512], [2; 512]].concat());
         put(&[0, 0, 1, 0], &[]);
-        put(&[4, 1, DISCARD, 512], &[]);
+        put(&[4, 1, 1 << 2, 512], &[]);
         put(&[3, 1, 2, 512], &[3; 512]);
     }
 
     #[test]
-    fn every_cut_is_replayed_in_order() {
+    fn every_cut_is_made_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let (path, disk) = (folder.path().join("log"), folder.path().join("disk"));
         log(&path);
-        File::create(&disk).unwrap().set_len(8 * SECTOR_BYTES).unwrap();
+        File::create(&disk).unwrap().set_len(SIZE).unwrap();
         let log = Log::open(&path).unwrap();
-        let cuts = log.cuts(0..8 * SECTOR_BYTES);
-        assert_eq!(cuts.len(), 3);
-        assert_eq!(log.cuts(0..SECTOR_BYTES).len(), 0);
-        let mut replay = Replay::new(&log, &disk).unwrap();
-        let mut seen = Vec::new();
-        for cut in cuts {
-            replay.advance(cut).unwrap();
+        let states = cuts(&log, 0..SIZE);
+        assert_eq!(states.len(), 3);
+        assert_eq!(cuts(&log, 0..SECTOR_BYTES).len(), 0);
+        let mut replay = Replay::new(&log, Map::new(1 << 24, 0..0), &disk).unwrap();
+        let content = |recipe: &Recipe, replay: &mut Replay<'_>| {
+            replay.make(recipe).unwrap();
             let content = std::fs::read(&disk).unwrap();
-            seen.push([3, 4].map(|sector| content[sector * 512]));
-        }
+            [3, 4].map(|sector| content[sector * 512])
+        };
+        let seen: Vec<_> = states.iter().map(|recipe| content(recipe, &mut replay)).collect();
         assert_eq!(seen, [[1, 0], [1, 2], [3, 0]]);
-        assert!(replay.advance(Cut { entry: 0, sectors: 1 }).is_err());
+        // The same entries are there for good, so there is a way to another state and back.
+        assert_eq!(content(&"t3.0".parse().unwrap(), &mut replay), [TORN[0], 0]);
+        assert_eq!(content(&states[2], &mut replay), [3, 0]);
+        assert!(replay.make(&states[0]).is_err());
     }
 
     #[test]
@@ -216,13 +175,5 @@ mod tests {
         let content = std::fs::read(&to).unwrap();
         assert_eq!((content.len(), &content[4096..4102]), (16 << 20, &b"inside"[..]));
         assert!(content.iter().filter(|byte| **byte != 0).count() == 6);
-    }
-
-    #[test]
-    fn what_is_no_log_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        std::fs::write(&path, [7; 4096]).unwrap();
-        assert!(Log::open(&path).unwrap_err().to_string().contains("no log of writes"));
     }
 }

@@ -37,7 +37,7 @@ fn a_node_in_trouble_names_each_trouble_and_serves() {
     a_missing_dhcp_server_is_named_and_may_come_late(&mut node);
     a_pod_without_its_image_is_named(&node);
     a_clone_of_the_disk_is_named(&node);
-    a_full_disk_is_named_and_the_node_serves(&node);
+    a_full_disk_is_named_and_the_node_serves(&mut node);
     node.machine.cut_power().unwrap();
     assert_eq!(written(&bed, &clone), [], "the clone was written to");
 }
@@ -45,7 +45,8 @@ fn a_node_in_trouble_names_each_trouble_and_serves() {
 fn a_missing_dhcp_server_is_named_and_may_come_late(node: &mut Node) {
     let line = node.machine.wait_for("cairn: network: no DHCP server answered", BOOT).unwrap();
     assert!(line.contains("check cable/VLAN or configure a static address"), "{line}");
-    // Pods need no network to run.
+    // Pods need no network to run: the kubelet may have been first.
+    node.machine.console().rewind();
     node.machine.wait_for("cairn: service kubelet running", BOOT).unwrap();
     assert!(!node.machine.console().lines().unwrap().iter().any(|line| line.contains("cairn: api https://")));
     node.plug_in_gateway().unwrap();
@@ -71,8 +72,9 @@ fn a_clone_of_the_disk_is_named(node: &Node) {
 }
 
 /// First nearly full, which is said in time; then quite. The kubelet ends no static pod, so only its owner frees room.
-fn a_full_disk_is_named_and_the_node_serves(node: &Node) {
+fn a_full_disk_is_named_and_the_node_serves(node: &mut Node) {
     let filler = node.forwarded(FILLER_PORT).unwrap();
+    http::wait_for(filler, "/healthz", BOOT, || node.machine.is_running()).unwrap();
     let fill = |free_percent: u32| {
         let target = format!("/fill?path=/scratch/file&free_percent={free_percent}");
         http::request("POST", filler, &target).unwrap();

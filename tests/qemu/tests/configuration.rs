@@ -112,8 +112,8 @@ fn lines_of_logs_reach_a_log_server(node: &Node) {
     assert!(out.contains("runs"), "{out}");
     node.osctl(&["health", "--wait"]).unwrap();
     let mut services = BTreeSet::new();
-    while !services.contains("apid") {
-        // apid writes a line for each call.
+    while !services.contains("audit") {
+        // Each call leaves one.
         let line = lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("lines of {services:?} only"));
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&line["node"], &line["site"]), (&"renamed".into(), &"harbour".into()), "{line}");

@@ -20,7 +20,7 @@ use pki::{
 use prost::Message as _;
 use proto::config::v1::{Change, SignedRequest, change::Content};
 use serde_json::Value;
-use support::{bed, blueprint, folder, tools};
+use support::{bed, blueprint, folder, repository, tools};
 use testbed::{bed::Bed, node::Node};
 
 const APPLY: &str = "/cairn.config.v1.ConfigService/Apply";
@@ -38,13 +38,13 @@ const TO_EVERY_END: [(&str, &str); 5] = [
     ("certificate without its key", FORGED),
     ("edited body", FORGED),
 ];
-/// What is tried with a change and its confirmation besides.
+/// What is tried with a change, its confirmation and an upgrade besides.
 const WITH_ITS_OWN_METHOD: [&str; 3] = ["edited node", "edited generation", "edited epoch"];
 
 #[test]
 fn a_stolen_apid_gains_nothing_from_what_an_admin_signs() {
     let bed = bed();
-    let hostile = bed.hostile.clone().unwrap();
+    let hostile = bed.hostile().unwrap();
     assert!(has_mark(&bed, &hostile.root_image), "the mark is not found where it is");
     assert!(!has_mark(&bed, &bed.root_image), "the release has the hostile apid");
 
@@ -55,6 +55,7 @@ fn a_stolen_apid_gains_nothing_from_what_an_admin_signs() {
     let id = node_id(&node);
     an_admin_makes_a_change(&node);
     let handed_over = hand_over(&node, &id);
+    an_admin_pushes_releases(&bed, &node);
 
     let mut expected = expected();
     let mut count = 0;
@@ -83,6 +84,24 @@ fn an_admin_makes_a_change(node: &Node) {
     assert!(states(node).contains(&(2, "trial".into())), "the trial was ended by somebody else");
     node.osctl(&["confirm-config"]).unwrap();
     wait_for_confirmation(node);
+}
+
+/// Of what passes through the hostile apid nothing comes: blocks that were spoilt are refused, and so is a release
+/// that is older, which it could have put in the place of the one that is meant.
+fn an_admin_pushes_releases(bed: &Bed, node: &Node) {
+    let releases = bed.releases(2).unwrap();
+    let older = node.files().folder().join("older");
+    repository::with_release(&older, &releases.keys, "0.0.1");
+    for (repository, message) in [
+        (&releases.repository, "is not what the manifest says"),
+        (&older, "ask for it with leave to downgrade"),
+    ] {
+        let repository = repository.to_string_lossy();
+        let output = node.osctl_output(&["upgrade", "--release", &repository, "--no-reboot"]).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(message), "{errors}");
+    }
 }
 
 /// Requests that somebody signed indeed, but not an admin, not for this node, or not in this start of it. Returns how
@@ -114,15 +133,7 @@ fn signed_by(ca: &Ca, role: Role, node_id: &NodeId) -> SignedRequest {
     let change = Change { content: Some(Content::RollbackTo(1)), mode: 1, ..Change::default() };
     let signed =
         signed::sign(&client.key, &client.certificate, APPLY, node_id, Base::FIRST, change.encode_to_vec());
-    let signed = signed.unwrap();
-    SignedRequest {
-        body: signed.body,
-        signature: signed.signature,
-        certificates_der: signed.chain,
-        node_id: signed.node_id,
-        epoch: signed.epoch,
-        base_generation: signed.base_generation,
-    }
+    signed.unwrap().into()
 }
 
 /// Code, reason, and whether it was seen, of each aim and how it was tried to be reached.
@@ -131,19 +142,20 @@ fn expected() -> BTreeMap<(String, String), (&'static str, &'static str, bool)> 
     let mut add = |aim: &str, how: &str, code, reason| {
         expected.insert((aim.to_owned(), how.to_owned()), (code, reason, false));
     };
-    for aim in ["apply", "rollback", "confirm", "reset"] {
+    for aim in ["apply", "rollback", "confirm", "reset", "upgrade", "return", "cancel"] {
         for (how, reason) in TO_EVERY_END {
             let code = if how == "unsigned" { "InvalidArgument" } else { "PermissionDenied" };
             add(aim, how, code, reason);
         }
     }
-    for aim in ["apply", "confirm"] {
+    for aim in ["apply", "confirm", "upgrade"] {
         WITH_ITS_OWN_METHOD.into_iter().for_each(|how| add(aim, how, "PermissionDenied", FORGED));
     }
-    for aim in ["apply", "confirm", "reset"] {
+    for aim in ["apply", "confirm", "reset", "upgrade", "return", "cancel"] {
         add(aim, "re-targeted", "PermissionDenied", FORGED);
     }
     add("apply", "replayed", "Aborted", "the request is signed for generation 1, the node runs 2");
+    add("upgrade", "replayed", "Aborted", "the request is signed for generation");
     add("confirm", "replayed", "FailedPrecondition", "generation 2 waits for no confirmation");
     expected
 }
@@ -153,8 +165,13 @@ fn nothing_but_the_change_was_made(node: &mut Node, id: &str) {
     let config = node.osctl(&["get", "config"]).unwrap();
     assert!(config.contains("4095") && config.contains("hostname: stolen"), "{config}");
     assert_eq!(node_id(node), id);
+    let slots = node.osctl(&["slots", "-o", "json"]).unwrap();
+    let slots: Value = serde_json::from_str(&slots).unwrap();
+    assert_eq!((&slots["items"][0]["running"], &slots["items"][1]["state"]), (&true.into(), &"empty".into()));
     let machined = node.osctl(&["logs", "machined"]).unwrap();
-    assert_eq!(machined.matches("an admin confirms").count(), 2, "the admin's, and its replay: {machined}");
+    assert_eq!(machined.matches("an upgrade is asked for").count(), 2, "the admin's alone: {machined}");
+    // It was replayed when it was made, and again with each of the two releases.
+    assert_eq!(machined.matches("an admin confirms").count(), 4, "the admin's, and its replays: {machined}");
     assert!(!machined.contains("a reset is asked for"), "{machined}");
     let console = node.machine.console().lines().unwrap();
     assert_eq!(console.iter().filter(|line| line.contains("cairn: init started")).count(), 1);

@@ -13,6 +13,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
+use crashcheck::{disk::Disk, log::Log, recipe::Recipe};
 use generation::{Generation, Index};
 use serde_json::json;
 use support::{BOOT, Random, bed, blueprint, partition_start, tools, up};
@@ -20,7 +21,7 @@ use testbed::{
     bed::Bed,
     machine::{self, Files},
     node::{Blueprint, Node},
-    replay::{Cut, Log, Replay, extract},
+    replay::{Replay, cuts, extract},
 };
 
 /// Cuts of which STATE is looked into, and cuts that are booted.
@@ -36,22 +37,23 @@ fn every_prefix_of_a_change_holds_a_whole_generation() {
     let (node, recorded) = record(&bed, &blueprint);
     let state = partition_start(layout::STATE.number)..partition_start(layout::DATA.number);
     let log = Log::open(&recorded.log).unwrap();
-    let cuts = log.cuts(state.clone());
+    let cuts = cuts(&log, state.clone());
     let (looks, boots) = if bed.long { LONG } else { CI };
     assert!(cuts.len() >= looks, "only {} sectors of STATE were written", cuts.len());
     println!("{} sectors of STATE were written", cuts.len());
 
     let mut random = Random::seeded(&bed, "replay");
     let looked = chosen(&mut random, &cuts, looks);
-    let booted: BTreeSet<Cut> = chosen(&mut random, &looked.iter().copied().collect::<Vec<_>>(), boots);
+    let booted: BTreeSet<Recipe> = chosen(&mut random, &looked.iter().copied().collect::<Vec<_>>(), boots);
     let disk = recorded.folder.join("replayed.raw");
     fs::rename(&recorded.before, &disk).unwrap();
-    let mut replay = Replay::new(&log, &disk).unwrap();
+    let map = Disk::new(&disk, fs::metadata(&disk).unwrap().len()).unwrap().map().clone();
+    let mut replay = Replay::new(&log, map, &disk).unwrap();
     let (started, mut last, mut seen) = (Instant::now(), Generation(0), BTreeSet::new());
     for cut in &looked {
-        replay.advance(*cut).unwrap();
+        replay.make(cut).unwrap();
         let name = look(&bed, &recorded.folder, &disk, state.clone(), &mut last)
-            .unwrap_or_else(|error| panic!("at {cut:?}: {error}"));
+            .unwrap_or_else(|error| panic!("at {cut}: {error}"));
         if booted.contains(cut) {
             boots_as(&bed, &blueprint, &node, &disk, &name);
         }
@@ -98,9 +100,9 @@ fn record(bed: &Bed, blueprint: &Blueprint) -> (Node, Recorded) {
     (node, recorded)
 }
 
-fn chosen(random: &mut Random, cuts: &[Cut], wanted: usize) -> BTreeSet<Cut> {
+fn chosen(random: &mut Random, cuts: &[Recipe], wanted: usize) -> BTreeSet<Recipe> {
     // The last one too: it holds the newest generation.
-    let mut chosen: BTreeSet<Cut> = cuts.first().into_iter().chain(cuts.last()).copied().collect();
+    let mut chosen: BTreeSet<Recipe> = cuts.first().into_iter().chain(cuts.last()).copied().collect();
     while chosen.len() < wanted.min(cuts.len()) {
         chosen.insert(cuts[usize::try_from(random.below(cuts.len() as u64)).unwrap()]);
     }

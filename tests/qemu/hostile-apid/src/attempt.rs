@@ -7,8 +7,9 @@ use pki::{
     signed::{self, Base, Epoch},
 };
 use prost::Message as _;
-use proto::config::v1::{
-    ApplyMode, ApplyRequest, Change, ConfirmBody, ResetBody, SignedRequest, change::Content,
+use proto::{
+    config::v1::{ApplyMode, ApplyRequest, Change, ConfirmBody, ResetBody, SignedRequest, change::Content},
+    update::v1::{CancelBody, Extent, RollbackBody, UpgradeBody, upgrade_body::Source},
 };
 
 use crate::call::call;
@@ -16,9 +17,14 @@ use crate::call::call;
 pub const APPLY: &str = "/cairn.config.v1.ConfigService/Apply";
 pub const CONFIRM: &str = "/cairn.config.v1.ConfigService/Confirm";
 pub const RESET: &str = "/cairn.config.v1.ConfigService/Reset";
+pub const UPGRADE: &str = "/cairn.update.v1.UpdateService/Upgrade";
+pub const RETURN: &str = "/cairn.update.v1.UpdateService/Rollback";
+pub const CANCEL: &str = "/cairn.update.v1.UpdateService/Cancel";
 /// Every method that wants a signature. Their requests look the same on the wire: a signed one as the first field.
-pub const METHODS: [&str; 3] = [APPLY, CONFIRM, RESET];
+pub const METHODS: [&str; 6] = [APPLY, CONFIRM, RESET, UPGRADE, RETURN, CANCEL];
 
+const ELSEWHERE: &str = "http://10.0.2.2/releases";
+const OLDER: &str = "0.0.1";
 const CHANGE: &str = "apiVersion: cairn.dev/v1alpha1\nkind: Machine\nhostname: taken-over\n";
 
 /// A request that an admin signed for a method.
@@ -35,10 +41,16 @@ enum Aim {
     Rollback,
     Confirm,
     Reset,
+    /// To a release from elsewhere, with every leave.
+    Upgrade,
+    /// To an older release.
+    Return,
+    Cancel,
 }
 
 impl Aim {
-    const ALL: [Self; 4] = [Self::Apply, Self::Rollback, Self::Confirm, Self::Reset];
+    const ALL: [Self; 7] =
+        [Self::Apply, Self::Rollback, Self::Confirm, Self::Reset, Self::Upgrade, Self::Return, Self::Cancel];
 
     fn name(self) -> &'static str {
         match self {
@@ -46,6 +58,9 @@ impl Aim {
             Self::Rollback => "rollback",
             Self::Confirm => "confirm",
             Self::Reset => "reset",
+            Self::Upgrade => "upgrade",
+            Self::Return => "return",
+            Self::Cancel => "cancel",
         }
     }
 
@@ -54,6 +69,9 @@ impl Aim {
             Self::Apply | Self::Rollback => APPLY,
             Self::Confirm => CONFIRM,
             Self::Reset => RESET,
+            Self::Upgrade => UPGRADE,
+            Self::Return => RETURN,
+            Self::Cancel => CANCEL,
         }
     }
 
@@ -68,6 +86,18 @@ impl Aim {
             Self::Rollback => change(Content::RollbackTo(1)),
             Self::Confirm => ConfirmBody { generation: base_generation }.encode_to_vec(),
             Self::Reset => ResetBody { wipe_data: true }.encode_to_vec(),
+            Self::Upgrade => UpgradeBody {
+                source: Some(Source::Url(ELSEWHERE.into())),
+                version: OLDER.into(),
+                extent: Extent::Reboot.into(),
+                allow_downgrade: true,
+                retry_failed: true,
+                allow_expired: true,
+                allow_kubernetes_minor: true,
+            }
+            .encode_to_vec(),
+            Self::Return => RollbackBody { version: OLDER.into() }.encode_to_vec(),
+            Self::Cancel => CancelBody {}.encode_to_vec(),
         }
     }
 }
@@ -136,6 +166,9 @@ fn name(method: &str) -> &'static str {
     match method {
         CONFIRM => Aim::Confirm.name(),
         RESET => Aim::Reset.name(),
+        UPGRADE => Aim::Upgrade.name(),
+        RETURN => Aim::Return.name(),
+        CANCEL => Aim::Cancel.name(),
         _ => Aim::Apply.name(),
     }
 }
@@ -176,13 +209,5 @@ fn sign(
 ) -> Result<SignedRequest> {
     let epoch = Epoch::from_bytes(&like.epoch).context("no epoch")?;
     let base = Base { epoch, generation: like.base_generation };
-    let signed = signed::sign(key, certificate, method, &NodeId::parse(&like.node_id)?, base, body)?;
-    Ok(SignedRequest {
-        body: signed.body,
-        signature: signed.signature,
-        certificates_der: signed.chain,
-        node_id: signed.node_id,
-        epoch: signed.epoch,
-        base_generation: signed.base_generation,
-    })
+    Ok(signed::sign(key, certificate, method, &NodeId::parse(&like.node_id)?, base, body)?.into())
 }

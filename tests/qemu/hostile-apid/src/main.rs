@@ -9,6 +9,7 @@
 mod attempt;
 mod call;
 mod relay;
+mod release;
 
 use std::net::{Ipv6Addr, SocketAddr};
 

@@ -16,8 +16,9 @@ use proto::resource::v1::GetRequest;
 use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 
-use crate::attempt::{APPLY, Genuine, METHODS, attempt, forge, repeat};
-use crate::call::{forward, message};
+use crate::attempt::{APPLY, Genuine, METHODS, UPGRADE, attempt, forge, repeat};
+use crate::call::{Messages, forward, message};
+use crate::release;
 
 const GET: &str = "/cairn.resource.v1.ResourceService/Get";
 /// Begins the id of a resource that is none: behind it stands a signed change in hex, which the test hands over as if
@@ -40,9 +41,12 @@ pub async fn run(listener: UnixListener) {
 async fn pass(request: Request<Incoming>, kept: Kept) -> Result<Response<Incoming>> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    if path == UPGRADE {
+        return upgrade(Request::from_parts(parts, body), kept).await;
+    }
     let body = body.collect().await?.to_bytes();
-    let genuine =
-        METHODS.into_iter().find(|method| *method == path).and_then(|method| genuine(method, &body));
+    let method = METHODS.into_iter().find(|method| *method == path);
+    let genuine = method.and_then(|method| genuine(method, message(&body)));
     if let Some(genuine) = &genuine {
         say(forge(genuine).await);
     }
@@ -51,17 +55,38 @@ async fn pass(request: Request<Incoming>, kept: Kept) -> Result<Response<Incomin
     }
     let response = forward(Request::from_parts(parts, Full::new(body))).await?;
     if let Some(genuine) = genuine {
-        let mut kept = kept.lock().await;
-        kept.push(genuine);
-        for genuine in kept.iter() {
-            say(repeat(genuine, "seen").await);
-        }
+        keep(genuine, &kept).await;
     }
     Ok(response)
 }
 
-fn genuine(method: &'static str, body: &Bytes) -> Option<Genuine> {
-    let request = ApplyRequest::decode(message(body)).ok()?.request?;
+/// An upgrade: what its client sends goes on while it is answered.
+async fn upgrade(request: Request<Incoming>, kept: Kept) -> Result<Response<Incoming>> {
+    let (parts, body) = request.into_parts();
+    let mut messages = Messages::of(body);
+    let first = messages.next().await?.unwrap_or_default();
+    let genuine = genuine(UPGRADE, &first);
+    if let Some(genuine) = &genuine {
+        say(forge(genuine).await);
+    }
+    let spoilt = release::spoil(first, messages);
+    let response = forward(Request::from_parts(parts, spoilt)).await?;
+    if let Some(genuine) = genuine {
+        keep(genuine, &kept).await;
+    }
+    Ok(response)
+}
+
+async fn keep(genuine: Genuine, kept: &Kept) {
+    let mut kept = kept.lock().await;
+    kept.push(genuine);
+    for genuine in kept.iter() {
+        say(repeat(genuine, "seen").await);
+    }
+}
+
+fn genuine(method: &'static str, message: &[u8]) -> Option<Genuine> {
+    let request = ApplyRequest::decode(message).ok()?.request?;
     Some(Genuine { method, request })
 }
 

@@ -3,7 +3,13 @@
 #![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
 
 pub mod blank;
+pub mod flip;
+pub mod load;
 pub mod middleman;
+pub mod mirror;
+pub mod repository;
+pub mod sntp;
+pub mod upgrade;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -65,21 +71,17 @@ pub fn partition_start(number: u32) -> u64 {
         + layout::FIRST_PARTITION_BYTES
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for choosing moments and blocks, and replayed by its seed.
-pub struct Random(u64);
+/// Chooses moments and blocks, the same ones for the same seed.
+pub struct Random(crashcheck::random::Random);
 
 impl Random {
     /// Prints the seed, so that a failure can be replayed.
     pub fn seeded(bed: &Bed, test: &str) -> Self {
         println!("{test}: seed {}", bed.seed);
-        Self(bed.seed)
+        Self(crashcheck::random::Random::new(bed.seed))
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.0.draw() % bound
     }
 }
