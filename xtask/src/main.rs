@@ -68,16 +68,7 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Run the tests: all, or `unit` or `qemu`, optionally only those whose name contains FILTER
-    Test {
-        kind: Option<test::Kind>,
-        filter: Option<String>,
-        /// The long forms, whose figures stand in docs/MEASURED.md
-        #[arg(long)]
-        long: bool,
-        /// QEMU tests at a time [default: as many as processors, as far as memory reaches]
-        #[arg(long)]
-        jobs: Option<usize>,
-    },
+    Test(test::Options),
     /// Measure boots, memory, sizes and writes; fails only where a limit of docs/SPECIFICATION.md is broken
     Bench(bench::Options),
     /// Judge every disk state that a power cut could have left, and boot some (docs/crash-replay.md)
@@ -160,7 +151,7 @@ fn run(task: Task) -> Result<()> {
         Task::Status { name, output } => nodes::status(&name, output == "json"),
         Task::Console { name } => nodes::console(&name),
         Task::Osctl { name, arguments } => nodes::osctl(&build::osctl(repository)?, &name, &arguments),
-        Task::Test { kind, filter, long, jobs } => tests(repository, kind, filter.as_deref(), long, jobs),
+        Task::Test(options) => test::run(repository, &options),
         Task::Bench(options) => bench::run(repository, &build::all(repository)?, &options),
         Task::Crash(options) => crash::run(repository, &build::all(repository)?, &options),
         Task::BenchDelta(options) => bench::delta::run(repository, &options),
@@ -177,32 +168,6 @@ fn run(task: Task) -> Result<()> {
 /// For [`testbed::bed::Bed`], which asks for it.
 fn print(made: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(made)?);
-    Ok(())
-}
-
-fn tests(
-    repository: &Path,
-    kind: Option<test::Kind>,
-    filter: Option<&str>,
-    long: bool,
-    jobs: Option<usize>,
-) -> Result<()> {
-    if kind != Some(test::Kind::Qemu) {
-        test::unit(repository, filter)?;
-        if long && filter.is_none() {
-            test::long_units(repository, &sdk::provide(repository)?)?;
-        }
-    }
-    if kind != Some(test::Kind::Unit) {
-        let built = build::all(repository)?;
-        if filter.is_none() {
-            reproduce::assembly(repository, &built)?;
-        }
-        if filter.is_none() && long {
-            reproduce::everything(&built)?;
-        }
-        test::qemu(repository, &built, filter, long, jobs)?;
-    }
     Ok(())
 }
 

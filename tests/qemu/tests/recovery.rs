@@ -12,6 +12,9 @@ use testbed::{bed::Bed, node::Node};
 
 /// Of ext4.
 const BLOCK_BYTES: u64 = 4096;
+/// Of ext4: where it lies, and its size.
+const SUPERBLOCK_BYTES: u64 = 1024;
+const SECTOR_BYTES: u64 = 512;
 
 #[test]
 fn a_node_without_its_state_answers_its_admin_alone() {
@@ -67,6 +70,24 @@ fn a_node_with_a_rotten_state_answers_its_admin_alone() {
         assert!(lost || round > 0, "half of STATE was rotten, and nobody noticed");
         node.machine.cut_power().unwrap();
     }
+}
+
+/// What a power cut between two sectors leaves: nothing is lost, and nobody is asked to mend it.
+#[test]
+fn torn_superblocks_are_replaced_by_their_copies() {
+    let bed = bed();
+    let (mut node, id) = provisioned_and_off(&bed, "torn");
+    for partition in [layout::STATE, layout::DATA] {
+        let second_sector = partition_start(partition.number) + SUPERBLOCK_BYTES + SECTOR_BYTES;
+        qemu_io(&bed, &node, &format!("write -P 0xa5 {second_sector} {SECTOR_BYTES}"));
+    }
+    node.restart().unwrap();
+    node.wait_for_pod().unwrap();
+    assert_eq!(node_id(&node), id);
+    node.osctl(&["health", "--wait"]).unwrap();
+    let log = node.osctl(&["logs", "machined"]).unwrap();
+    let mended = log.lines().filter(|line| line.contains("a torn superblock was replaced by its copy"));
+    assert_eq!(mended.count(), 2, "{log}");
 }
 
 #[test]

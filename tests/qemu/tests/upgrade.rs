@@ -39,7 +39,7 @@ enum Way {
     Volume,
     /// From the computer of the admin.
     Push,
-    /// The node takes it by itself, as its channel says, past a mirror that lies.
+    /// The node takes it by itself, as its channel says, past mirrors that lie.
     Channel,
 }
 
@@ -121,14 +121,15 @@ fn upgrade(node: &mut Node, releases: &Releases, version: &str, way: Way) -> Str
     errors.lines().find(|line| line.contains("reading back")).unwrap_or_default().to_owned()
 }
 
-/// The node's first mirror lies, its second one does not.
+/// Two of the node's mirrors lie, the last one does not.
 fn by_itself(node: &mut Node, releases: &Releases, version: &str) -> String {
-    let mirrors = [Manner::Lying, Manner::Honest].map(|manner| Mirror::of(&releases.repository, manner));
-    let [lying, honest] = mirrors.each_ref().map(Mirror::url);
-    let channel = &releases.fast_channel;
+    let manners = [Manner::OtherManifests, Manner::OtherContent, Manner::Honest];
+    let mirrors = manners.map(|manner| Mirror::of(&releases.repository, manner));
     let update = format!(
-        "apiVersion: {}\nkind: Update\nchannel: {channel}\nsources: ['{lying}', '{honest}']\nautomatic: true\n",
-        config::API_VERSION
+        "apiVersion: {}\nkind: Update\nchannel: {}\nsources: {:?}\nautomatic: true\n",
+        config::API_VERSION,
+        releases.fast_channel,
+        mirrors.each_ref().map(Mirror::url),
     );
     let patch = node.files().folder().join("update.yaml");
     fs::write(&patch, update).unwrap();
@@ -138,9 +139,9 @@ fn by_itself(node: &mut Node, releases: &Releases, version: &str) -> String {
     node.wait_for_pod().unwrap();
     settle(node);
     assert_eq!(running(node), version);
-    let [lies, answers] = mirrors.each_ref().map(Mirror::answers);
-    assert!(lies > 0 && answers > 0, "{lies} answers of the mirror that lies, {answers} of the other one");
-    format!("{lies} answers of a mirror that lies, {answers} of an honest one")
+    let answers = mirrors.each_ref().map(Mirror::answers);
+    assert!(answers.iter().all(|answers| *answers > 0), "{answers:?} of {manners:?}");
+    format!("{answers:?} answers of mirrors with {manners:?}")
 }
 
 fn an_older_release_needs_leave(node: &Node, releases: &Releases) {

@@ -2,7 +2,12 @@
 
 mod parallel;
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use testbed::bed::{Bed, VARIABLE};
@@ -11,11 +16,15 @@ use crate::{
     build::{self, Built, go},
     cache, host, release,
     report::{Step, say, seconds},
-    sdk::Sdk,
+    reproduce,
+    sdk::{self, Sdk},
 };
 
 /// Good releases that tests of updates ask for.
 const RELEASES: u16 = 2;
+/// After how many minutes continuous integration (`CI=true`) begins no further QEMU test: a processor that is half as
+/// fast as usual must not make it miss its own limit.
+const CI_MINUTES: u64 = 60;
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: &str = "CAIRN_FUZZ_SECONDS";
 
@@ -28,8 +37,56 @@ pub enum Kind {
     Qemu,
 }
 
+/// What is tested, and within which limits.
+#[derive(clap::Args)]
+pub struct Options {
+    kind: Option<Kind>,
+    filter: Option<String>,
+    /// The long forms, whose figures stand in docs/MEASURED.md
+    #[arg(long)]
+    long: bool,
+    /// QEMU tests at a time [default: as many as processors, as far as memory reaches]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Minutes after which no further QEMU test is begun: the rest is named, and comes first the next time
+    /// [default: no limit; with CI=true 60]
+    #[arg(long, value_name = "MINUTES")]
+    within: Option<u64>,
+}
+
+impl Options {
+    fn deadline(&self) -> Option<Instant> {
+        let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        let minutes = self.within.or(in_ci.then_some(CI_MINUTES))?;
+        Instant::now().checked_add(Duration::from_secs(60 * minutes))
+    }
+}
+
+/// Runs the tests.
+pub fn run(repository: &Path, options: &Options) -> Result<()> {
+    let deadline = options.deadline();
+    let filter = options.filter.as_deref();
+    if options.kind != Some(Kind::Qemu) {
+        unit(repository, filter)?;
+        if options.long && filter.is_none() {
+            long_units(repository, &sdk::provide(repository)?)?;
+        }
+    }
+    if options.kind != Some(Kind::Unit) {
+        let built = build::all(repository)?;
+        if filter.is_none() {
+            reproduce::assembly(repository, &built)?;
+        }
+        if filter.is_none() && options.long {
+            reproduce::everything(&built)?;
+        }
+        qemu(repository, &built, options, deadline)?;
+    }
+    Ok(())
+}
+
 /// Runs every test that needs no QEMU, the library of the test bed included.
-pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
+fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
     host::prepare_tests()?;
     say("unit tests");
     let cargo = |arguments: &[&str]| {
@@ -38,13 +95,13 @@ pub fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
         command.env(FUZZ_SECONDS, "20");
         command
     };
-    run(&mut cargo(&["--workspace", "--exclude", "testbed"]), "unit tests")?;
+    finish(&mut cargo(&["--workspace", "--exclude", "testbed"]), "unit tests")?;
     // The tests in tests/qemu/tests need the bed that `qemu` prepares.
-    run(&mut cargo(&["--package", "testbed", "--lib"]), "unit tests of the test bed")
+    finish(&mut cargo(&["--package", "testbed", "--lib"]), "unit tests of the test bed")
 }
 
 /// Runs what no ordinary run has the time or the rights for.
-pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
+fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
     let ignored = |package: &str, filter: &str, arguments: &[&str]| {
         let mut command = Command::new("cargo");
         command.args(["test", "--locked", "--package", package]).args(arguments);
@@ -54,51 +111,47 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
     let mut fuzz = Command::new("cargo");
     fuzz.args(["test", "--locked", "--package", "config", "--test", "fuzz", "--test", "fuzz_merge"]);
     fuzz.args(["--", "--nocapture"]).env(FUZZ_SECONDS, "3600").current_dir(repository);
-    run(&mut fuzz, "an hour of damaged configurations for each target")?;
+    finish(&mut fuzz, "an hour of damaged configurations for each target")?;
     let mut fuzz = Command::new("cargo");
     fuzz.args(["test", "--locked", "--package", "logstore", "--test", "fuzz", "--", "--nocapture"]);
-    run(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of damaged segments of logs")?;
-    run(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
-    run(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
-    run(&mut ignored("machined", "no_flipped_byte_of_many", &[]), "10,000 flipped bytes of a release")?;
+    finish(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of damaged segments of logs")?;
+    finish(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
+    finish(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
+    finish(&mut ignored("machined", "no_flipped_byte_of_many", &[]), "10,000 flipped bytes of a release")?;
     if nix::unistd::geteuid().is_root() {
         let mut networks = Command::new("cargo");
         networks.args(["test", "--locked", "--package", "machined", "every_network_is", "--", "--nocapture"]);
         networks.env("CAIRN_NETWORKS", "200").current_dir(repository);
-        run(&mut networks, "200 networks one after the other on this kernel")?;
+        finish(&mut networks, "200 networks one after the other on this kernel")?;
         let containerd = go::provide(repository, sdk)?.containerd.join("containerd");
         let mut command = ignored("machined", "containerd_takes", &[]);
-        return run(command.env("CAIRN_TEST_CONTAINERD", containerd), "import into a real containerd");
+        return finish(command.env("CAIRN_TEST_CONTAINERD", containerd), "import into a real containerd");
     }
     say("networks on this kernel, and the import into a real containerd, need root: left out");
     Ok(())
 }
 
 /// Runs the QEMU tests.
-pub fn qemu(
-    repository: &Path,
-    built: &Built,
-    filter: Option<&str>,
-    long: bool,
-    jobs: Option<usize>,
-) -> Result<()> {
+fn qemu(repository: &Path, built: &Built, options: &Options, deadline: Option<Instant>) -> Result<()> {
     say("QEMU tests");
     let started = Instant::now();
+    let filter = options.filter.as_deref();
     if filter.is_none() {
         // Tests ask for them: made now, they keep no other test waiting.
         build::hostile(repository)?;
         release::fixtures::provide(repository, RELEASES)?;
     }
-    let bed = bed(repository, built, "test", long)?;
+    let bed = bed(repository, built, "test", options.long)?;
     let work = &bed.work;
     let path = work.join("bed.json");
     fs::write(&path, serde_json::to_vec_pretty(&bed)?)?;
     let step = Step::start("QEMU tests", "running");
-    if let Err(error) = parallel::run(repository, filter, &[(VARIABLE, &path)], work, jobs) {
+    let limits = parallel::Limits { jobs: options.jobs, deadline };
+    if let Err(error) = parallel::run(repository, filter, &[(VARIABLE, &path)], work, &limits) {
         bail!("{error}; logs, consoles and QEMU's messages are in {}", work.display());
     }
     step.done();
-    say(&format!("QEMU tests passed in {}", seconds(started.elapsed())));
+    say(&format!("QEMU tests took {}", seconds(started.elapsed())));
     cache::remove(work)
 }
 
@@ -139,7 +192,7 @@ fn seed(repository: &Path) -> Result<u64> {
     Ok(u64::from_str_radix(commit.trim(), 16).unwrap_or(1))
 }
 
-fn run(command: &mut Command, what: &str) -> Result<()> {
+fn finish(command: &mut Command, what: &str) -> Result<()> {
     command.env("CARGO_TARGET_DIR", build::host_target()?);
     let step = Step::start(what, "running");
     let status = command.status().context("cannot run cargo")?;

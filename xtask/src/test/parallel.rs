@@ -28,11 +28,25 @@ struct Test {
     name: String,
 }
 
+/// Within what to stay.
+pub struct Limits {
+    /// Tests at a time.
+    pub jobs: Option<usize>,
+    /// When no further test is begun.
+    pub deadline: Option<Instant>,
+}
+
 /// What came of one.
 struct Outcome {
     name: String,
-    passed: bool,
-    elapsed: Duration,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Passed(Duration),
+    Failed,
+    NotBegun,
 }
 
 /// Runs those whose name contains the filter, each with these variables. Logs go to `logs`.
@@ -41,7 +55,7 @@ pub fn run(
     filter: Option<&str>,
     variables: &[(&str, &Path)],
     logs: &Path,
-    jobs: Option<usize>,
+    limits: &Limits,
 ) -> Result<()> {
     let mut tests = Vec::new();
     for binary in binaries(repository)? {
@@ -55,18 +69,30 @@ pub fn run(
     if count == 0 {
         bail!("no QEMU test has {:?} in its name", filter.unwrap_or_default());
     }
-    let jobs = jobs.unwrap_or_else(affordable).clamp(1, count);
+    let jobs = limits.jobs.unwrap_or_else(affordable).clamp(1, count);
     say(&format!("  {count} tests, {jobs} at a time"));
-    let outcomes = side_by_side(tests, jobs, |test| one(test, variables, logs))?;
-    outcomes.iter().filter(|outcome| outcome.passed).for_each(|outcome| durations.note(outcome));
+    let outcomes = side_by_side(tests, jobs, |test| {
+        if limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(Outcome { name: test.name, verdict: Verdict::NotBegun });
+        }
+        one(test, variables, logs)
+    })?;
+    outcomes.iter().for_each(|outcome| durations.note(outcome));
     durations.save()?;
-    let failed: Vec<&str> =
-        outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name.as_str()).collect();
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        bail!("{} of {count} failed: {}", failed.len(), failed.join(", "))
+    let with = |verdict: Verdict| -> Vec<&str> {
+        let those = outcomes.iter().filter(|outcome| outcome.verdict == verdict);
+        those.map(|outcome| outcome.name.as_str()).collect()
+    };
+    let (failed, not_begun) = (with(Verdict::Failed), with(Verdict::NotBegun));
+    if !not_begun.is_empty() {
+        say(&format!("  not begun, for lack of time: {}", not_begun.join(", ")));
     }
+    let passed = count - failed.len() - not_begun.len();
+    say(&format!("{passed} passed, {} failed, {} skipped", failed.len(), not_begun.len()));
+    if !failed.is_empty() {
+        bail!("{} of {count} failed: {}", failed.len(), failed.join(", "));
+    }
+    Ok(())
 }
 
 /// As many as processors, as far as memory reaches.
@@ -141,11 +167,12 @@ fn one(test: Test, variables: &[(&str, &Path)], logs: &Path) -> Result<Outcome> 
         .status()
         .with_context(|| format!("cannot run {}", test.binary.display()))?;
     let elapsed = started.elapsed();
-    let verdict = if status.success() { "ok" } else { "FAILED" };
+    let said_verdict = if status.success() { "ok" } else { "FAILED" };
     let said = fs::read_to_string(&path).unwrap_or_default();
     // In one piece: others report too.
-    say(format!("  {verdict} {}: {}\n{}", seconds(elapsed), test.name, indented(&said)).trim_end());
-    Ok(Outcome { name: test.name, passed: status.success(), elapsed })
+    say(format!("  {said_verdict} {}: {}\n{}", seconds(elapsed), test.name, indented(&said)).trim_end());
+    let verdict = if status.success() { Verdict::Passed(elapsed) } else { Verdict::Failed };
+    Ok(Outcome { name: test.name, verdict })
 }
 
 /// What a test said, without what the test harness says around it.
@@ -175,8 +202,17 @@ impl Durations {
         self.seconds.get(name).copied().unwrap_or(UNKNOWN)
     }
 
+    /// A test that was not begun takes its turn before all others the next time.
     fn note(&mut self, outcome: &Outcome) {
-        self.seconds.insert(outcome.name.clone(), outcome.elapsed.as_secs_f64());
+        match outcome.verdict {
+            Verdict::Passed(elapsed) => {
+                self.seconds.insert(outcome.name.clone(), elapsed.as_secs_f64());
+            }
+            Verdict::NotBegun => {
+                self.seconds.remove(&outcome.name);
+            }
+            Verdict::Failed => {}
+        }
     }
 
     fn save(&self) -> Result<()> {
@@ -199,6 +235,18 @@ mod tests {
         assert_eq!(done, (0..100).collect::<Vec<i32>>());
         let failing = |number: i32| if number == 3 { bail!("three") } else { Ok(number) };
         assert_eq!(side_by_side((0..5).collect(), 2, failing).unwrap_err().to_string(), "three");
+    }
+
+    #[test]
+    fn what_was_not_begun_comes_first_the_next_time() {
+        let mut durations = Durations { path: PathBuf::new(), seconds: BTreeMap::new() };
+        let mut note = |name: &str, verdict| {
+            durations.note(&Outcome { name: name.to_owned(), verdict });
+            durations.seconds.get(name).copied()
+        };
+        assert_eq!(note("a", Verdict::Passed(Duration::from_secs(7))), Some(7.0));
+        assert_eq!(note("a", Verdict::Failed), Some(7.0));
+        assert_eq!(note("a", Verdict::NotBegun), None);
     }
 
     #[test]

@@ -140,36 +140,28 @@ pub fn anchor() -> Result<Vec<u8>, RepositoryError> {
     fs::read(Path::new(layout::path::UPDATE_ROOT)).map_err(RepositoryError::Root)
 }
 
-/// A repository that is believed.
+/// A repository that is believed. What its metadata vouches for may come from any mirror.
 #[derive(Debug)]
-pub struct Repository {
+pub struct Repository<'a> {
     inner: tough::Repository,
     transport: MirrorTransport,
-    mirror: String,
+    mirrors: &'a Mirrors,
 }
 
-impl Repository {
+impl<'a> Repository<'a> {
     /// Opens it at the first mirror that is to be believed.
-    pub async fn open(mirrors: &Mirrors, judge: &Judge) -> Result<Self, RepositoryError> {
-        let mut failure = RepositoryError::NoMirror;
-        let mut is_first = true;
+    pub async fn open(mirrors: &'a Mirrors, judge: &Judge) -> Result<Self, RepositoryError> {
+        let mut refusals = Refusals::default();
         for mirror in mirrors.order() {
-            let error = match Self::open_at(mirrors, mirror, judge).await {
+            match Self::open_at(mirrors, mirror, judge).await {
                 Ok(repository) => return Ok(repository),
-                Err(error) => error,
-            };
-            let wrong = matches!(error, RepositoryError::Untrusted { .. } | RepositoryError::Expired { .. });
-            mirrors.blame(mirror, wrong, error_chain(&error));
-            // What may pass is not hidden by what will not.
-            if is_first || (failure.failure() == Failure::Final && error.failure() != Failure::Final) {
-                failure = error;
+                Err(error) => refusals.add(mirrors, mirror, error),
             }
-            is_first = false;
         }
-        Err(failure)
+        Err(refusals.into_error())
     }
 
-    async fn open_at(mirrors: &Mirrors, mirror: usize, judge: &Judge) -> Result<Self, RepositoryError> {
+    async fn open_at(mirrors: &'a Mirrors, mirror: usize, judge: &Judge) -> Result<Self, RepositoryError> {
         let (store, alone) = (judge.store.clone(), judge.store.alone().await);
         let copy = beside(move || store.check_out(alone)).await?;
         let root = newest_root(&judge.anchor, judge.store.root())?;
@@ -186,11 +178,10 @@ impl Repository {
         // Whatever came of it: what was proven to be newer stays known.
         beside(move || copy.check_in()).await?;
         let inner = loaded.map_err(|error| failed(&transport, &name, error))?;
-        let repository = Self { inner, transport, mirror: name };
-        match judge.now_s {
-            Some(now_s) => repository.check_expiry(now_s).map(|()| repository),
-            None => Ok(repository),
+        if let Some(now_s) = judge.now_s {
+            check_expiry(&inner, &name, now_s)?;
         }
+        Ok(Self { inner, transport, mirrors })
     }
 
     /// The manifest of a release.
@@ -230,31 +221,68 @@ impl Repository {
             .map_err(|source| RepositoryError::Channel { name: name.to_owned(), source })
     }
 
-    /// A file that the metadata vouches for.
+    /// A file that the metadata vouches for, from the first mirror that has it as it is signed.
     async fn target(&self, path: &str) -> Result<Vec<u8>, RepositoryError> {
         let missing = || RepositoryError::NotThere(path.to_owned());
         let name = TargetName::new(path).map_err(|_| missing())?;
-        let failed = |error| failed(&self.transport, &self.mirror, error);
-        let stream = self.inner.read_target(&name).await.map_err(failed)?.ok_or_else(missing)?;
-        stream.into_vec().await.map_err(failed)
+        let mut refusals = Refusals::default();
+        for mirror in self.mirrors.order() {
+            self.transport.turn_to(mirror);
+            match self.inner.read_target(&name).await {
+                Ok(None) => return Err(missing()),
+                Ok(Some(stream)) => match stream.into_vec().await {
+                    Ok(content) => return Ok(content),
+                    Err(error) => refusals.add(self.mirrors, mirror, self.failed(mirror, error)),
+                },
+                Err(error) => refusals.add(self.mirrors, mirror, self.failed(mirror, error)),
+            }
+        }
+        Err(refusals.into_error())
     }
 
-    fn check_expiry(&self, now_s: u64) -> Result<(), RepositoryError> {
-        let ends = [
-            ("root", self.inner.root().signed.expires),
-            ("timestamp", self.inner.timestamp().signed.expires),
-            ("snapshot", self.inner.snapshot().signed.expires),
-            ("targets", self.inner.targets().signed.expires),
-        ];
-        let is_over = |end: i64| u64::try_from(end).map_or(true, |end| end < now_s);
-        match ends.into_iter().find(|(_, end)| is_over(end.as_second())) {
-            None => Ok(()),
-            Some((role, end)) => Err(RepositoryError::Expired {
-                mirror: self.mirror.clone(),
-                role: role.to_owned(),
-                until: end.to_string(),
-            }),
+    fn failed(&self, mirror: usize, error: TufError) -> RepositoryError {
+        failed(&self.transport, &self.mirrors.name(mirror), error)
+    }
+}
+
+/// What came of it where one mirror after the other was asked in vain.
+#[derive(Debug, Default)]
+struct Refusals(Option<RepositoryError>);
+
+impl Refusals {
+    fn add(&mut self, mirrors: &Mirrors, mirror: usize, error: RepositoryError) {
+        let wrong = matches!(error, RepositoryError::Untrusted { .. } | RepositoryError::Expired { .. });
+        mirrors.blame(mirror, wrong, error_chain(&error));
+        // What may pass is not hidden by what will not.
+        let is_told = self
+            .0
+            .as_ref()
+            .is_none_or(|told| told.failure() == Failure::Final && error.failure() != Failure::Final);
+        if is_told {
+            self.0 = Some(error);
         }
+    }
+
+    fn into_error(self) -> RepositoryError {
+        self.0.unwrap_or(RepositoryError::NoMirror)
+    }
+}
+
+fn check_expiry(repository: &tough::Repository, mirror: &str, now_s: u64) -> Result<(), RepositoryError> {
+    let ends = [
+        ("root", repository.root().signed.expires),
+        ("timestamp", repository.timestamp().signed.expires),
+        ("snapshot", repository.snapshot().signed.expires),
+        ("targets", repository.targets().signed.expires),
+    ];
+    let is_over = |end: i64| u64::try_from(end).map_or(true, |end| end < now_s);
+    match ends.into_iter().find(|(_, end)| is_over(end.as_second())) {
+        None => Ok(()),
+        Some((role, end)) => Err(RepositoryError::Expired {
+            mirror: mirror.to_owned(),
+            role: role.to_owned(),
+            until: end.to_string(),
+        }),
     }
 }
 

@@ -26,17 +26,22 @@ impl Node {
     }
 
     /// Opens a repository; each time as after a reboot.
-    async fn open(&self, folder: &Path, now_s: Option<u64>) -> Result<Repository, RepositoryError> {
+    async fn open<'a>(
+        &self,
+        mirrors: &'a Mirrors,
+        now_s: Option<u64>,
+    ) -> Result<Repository<'a>, RepositoryError> {
         let scratch = tempfile::tempdir().unwrap();
         let store = MetadataStore::at(self.state.path(), &scratch.path().join("metadata"));
         let judge = Judge { anchor: self.anchor.clone(), store, now_s };
-        let opened = Repository::open(&Mirrors::new(Source::Folder(FolderSource::at(folder))), &judge).await;
+        let opened = Repository::open(mirrors, &judge).await;
         assert!(!scratch.path().join("metadata").exists(), "the memory is given back");
         opened
     }
 
     async fn versions(&self, folder: &Path) -> Vec<String> {
-        let repository = self.open(folder, Some(now_s())).await.unwrap();
+        let mirrors = in_folder(folder);
+        let repository = self.open(&mirrors, Some(now_s())).await.unwrap();
         let channel = repository.channel(CHANNEL).await.unwrap();
         channel.releases.iter().map(|release| release.version.to_string()).collect()
     }
@@ -52,6 +57,10 @@ fn site() -> Site {
     site
 }
 
+fn in_folder(folder: &Path) -> Mirrors {
+    Mirrors::new(Source::Folder(FolderSource::at(folder)))
+}
+
 fn version(text: &str) -> ReleaseVersion {
     ReleaseVersion::new(text).unwrap()
 }
@@ -63,7 +72,8 @@ async fn releases_and_channels_are_found() {
     site.publish("1.9.0-rc.1+b7", &blocks(&["e"]));
     site.publish_at("1.11.0", &blocks(&["d"]), "1.38.0", now());
     let node = Node::of(&site);
-    let repository = node.open(&site.repository(), Some(now_s())).await.unwrap();
+    let mirrors = in_folder(&site.repository());
+    let repository = node.open(&mirrors, Some(now_s())).await.unwrap();
     assert_eq!(repository.manifest(&version("1.1.0")).await.unwrap(), site.manifest("1.1.0"));
     let odd = repository.manifest(&version("1.9.0-rc.1+b7")).await.unwrap();
     assert_eq!(odd, site.manifest("1.9.0-rc.1+b7"));
@@ -84,14 +94,14 @@ async fn what_is_older_than_what_was_seen_is_refused() {
     site.publish("1.2.0", &blocks(&["c"]));
     let node = Node::of(&site);
     assert_eq!(node.versions(&site.repository()).await.len(), 2);
-    let replayed = node.open(&older, Some(now_s())).await.unwrap_err();
+    let replayed = node.open(&in_folder(&older), Some(now_s())).await.unwrap_err();
     assert!(matches!(replayed, RepositoryError::Untrusted { .. }), "{replayed:?}");
     assert_eq!(replayed.failure(), Failure::Final);
     assert_eq!(node.versions(&site.repository()).await.len(), 2, "and the newer one is still good");
     // Newer timestamp, older content: a mirror that mixes.
     std::fs::copy(older.join("metadata/targets.json"), site.repository().join("metadata/targets.json"))
         .unwrap();
-    assert!(node.open(&site.repository(), Some(now_s())).await.is_err());
+    assert!(node.open(&in_folder(&site.repository()), Some(now_s())).await.is_err());
 }
 
 #[tokio::test]
@@ -100,7 +110,7 @@ async fn one_good_mirror_is_enough() {
     let older = site.photograph("older");
     site.publish("1.2.0", &blocks(&["c"]));
     let node = Node::of(&site);
-    node.open(&site.repository(), Some(now_s())).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap();
     let servers =
         [Server::start(older, Manner::Well).await, Server::start(site.repository(), Manner::Well).await];
     let source = http(servers.iter().map(|server| server.url()).collect());
@@ -116,27 +126,58 @@ async fn one_good_mirror_is_enough() {
 }
 
 #[tokio::test]
+async fn what_is_vouched_for_may_come_from_any_mirror() {
+    let site = site();
+    let (liar, thief) = (site.photograph("liar"), site.photograph("thief"));
+    let manifest = "targets/releases/1.1.0/manifest.json";
+    let mut wrong = std::fs::read(liar.join(manifest)).unwrap();
+    wrong[10] ^= 1;
+    std::fs::write(liar.join(manifest), wrong).unwrap();
+    std::fs::remove_file(thief.join(manifest)).unwrap();
+    let mut servers = Vec::new();
+    for folder in [liar, thief, site.repository()] {
+        servers.push(Server::start(folder, Manner::Well).await);
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let read = async |count: usize| {
+        let mirrors = Mirrors::new(http(servers[..count].iter().map(Server::url).collect()));
+        let store = MetadataStore::at(scratch.path(), &scratch.path().join("scratch"));
+        let judge = Judge { anchor: site.anchor(), store, now_s: Some(now_s()) };
+        let read = Repository::open(&mirrors, &judge).await.unwrap().manifest(&version("1.1.0")).await;
+        (read, mirrors.report().iter().map(|mark| mark.wrong).collect::<Vec<_>>(), mirrors.order())
+    };
+    let (read_at, wrong, order) = read(3).await;
+    assert_eq!((read_at.unwrap(), wrong, order), (site.manifest("1.1.0"), vec![1, 0], vec![2, 1, 0]));
+    let (read_at, wrong, _) = read(2).await;
+    let error = read_at.unwrap_err();
+    assert!(
+        matches!(&error, RepositoryError::Untrusted { mirror, .. } if *mirror == servers[0].address.to_string())
+    );
+    assert_eq!(wrong, [1, 0]);
+}
+
+#[tokio::test]
 async fn expiry_goes_by_the_nodes_own_clock() {
     let site = site();
     let node = Node::of(&site);
     let end_s = (now() + VALIDITY).as_second().try_into().unwrap();
-    node.open(&site.repository(), Some(end_s)).await.unwrap();
-    let frozen = node.open(&site.repository(), Some(end_s + 1)).await.unwrap_err();
+    node.open(&in_folder(&site.repository()), Some(end_s)).await.unwrap();
+    let frozen = node.open(&in_folder(&site.repository()), Some(end_s + 1)).await.unwrap_err();
     assert!(matches!(&frozen, RepositoryError::Expired { role, .. } if role == "timestamp"), "{frozen:?}");
-    node.open(&site.repository(), None).await.unwrap();
+    node.open(&in_folder(&site.repository()), None).await.unwrap();
     // In 1970, and where the library left a time from the future.
     std::fs::write(node.kept("latest_known_time.json"), "\"9999-01-01T00:00:00Z\"").unwrap();
-    node.open(&site.repository(), Some(0)).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(0)).await.unwrap();
     site.sign_again(now() + SignedDuration::from_hours(100));
-    node.open(&site.repository(), Some(end_s + 1)).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(end_s + 1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn other_keys_are_not_believed() {
     let (site, stranger) = (site(), site());
     let node = Node::of(&site);
-    node.open(&site.repository(), Some(now_s())).await.unwrap();
-    let error = node.open(&stranger.repository(), Some(now_s())).await.unwrap_err();
+    node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap();
+    let error = node.open(&in_folder(&stranger.repository()), Some(now_s())).await.unwrap_err();
     assert!(matches!(error, RepositoryError::Untrusted { .. }), "{error:?}");
     let kept = std::fs::read(node.kept("timestamp.json")).unwrap();
     assert_eq!(node.versions(&site.repository()).await, ["1.1.0"]);
@@ -147,19 +188,19 @@ async fn other_keys_are_not_believed() {
 async fn new_keys_are_followed_and_old_ones_do_not_come_back() {
     let mut site = site();
     let node = Node::of(&site);
-    node.open(&site.repository(), Some(now_s())).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap();
     let older = site.photograph("older");
     site.rotate_keys("new");
     site.publish("1.2.0", &blocks(&["c"]));
     assert_eq!(node.versions(&site.repository()).await.len(), 2);
     // Signed by keys that were replaced, perhaps because they were stolen.
-    let error = node.open(&older, Some(now_s())).await.unwrap_err();
+    let error = node.open(&in_folder(&older), Some(now_s())).await.unwrap_err();
     assert!(matches!(error, RepositoryError::Untrusted { .. }), "{error:?}");
     let second = site.photograph("second");
     site.publish("1.3.0", &blocks(&["d"]));
     assert_eq!(node.versions(&site.repository()).await.len(), 3);
     assert!(
-        node.open(&second, Some(now_s())).await.is_err(),
+        node.open(&in_folder(&second), Some(now_s())).await.is_err(),
         "versions are remembered under the new keys, too"
     );
 }
@@ -170,7 +211,7 @@ async fn a_root_of_another_line_does_not_stick() {
     let node = Node::of(&site);
     site.rotate_keys("new");
     site.sign_again(now());
-    node.open(&site.repository(), Some(now_s())).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap();
     let other = self::site();
     let moved = Node { anchor: other.anchor(), ..node };
     assert_eq!(
@@ -184,7 +225,7 @@ async fn a_root_of_another_line_does_not_stick() {
 async fn damage_on_state_costs_memory_only() {
     let site = site();
     let node = Node::of(&site);
-    node.open(&site.repository(), Some(now_s())).await.unwrap();
+    node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap();
     for name in ["root.json", "timestamp.json", "snapshot.json", "targets.json"] {
         let content = std::fs::read(node.kept(name)).unwrap();
         std::fs::write(node.kept(name), &content[..content.len() / 2]).unwrap();
@@ -198,7 +239,7 @@ async fn an_endless_file_is_not_read() {
     let node = Node::of(&site);
     let path = site.repository().join("metadata/timestamp.json");
     std::fs::write(&path, vec![b' '; 3 << 20]).unwrap();
-    let error = node.open(&site.repository(), Some(now_s())).await.unwrap_err();
+    let error = node.open(&in_folder(&site.repository()), Some(now_s())).await.unwrap_err();
     let RepositoryError::Unavailable { source: SourceError::TooLong { .. }, .. } = error else {
         panic!("{error:?}")
     };
@@ -220,7 +261,8 @@ fn no_flipped_byte_of_the_metadata_is_believed() {
         std::fs::write(&path, flipped).unwrap();
         let node = Node::of(&site);
         let opened = runtime.block_on(async {
-            let repository = node.open(&site.repository(), Some(now_s())).await?;
+            let mirrors = in_folder(&site.repository());
+            let repository = node.open(&mirrors, Some(now_s())).await?;
             repository.manifest(&version("1.1.0")).await
         });
         std::fs::write(&path, content).unwrap();

@@ -2,7 +2,10 @@
 
 use std::{
     future::ready,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tough::{Transport, TransportError, TransportErrorKind, TransportStream, async_trait};
@@ -13,18 +16,23 @@ use crate::update::source::{Part, ReleasePath, Source, SourceError};
 /// Longest file of metadata, and longest target.
 pub const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// One mirror. Its clones share what went wrong.
+/// One mirror at a time. Its clones share which one, and what went wrong.
 #[derive(Clone, Debug)]
 pub struct MirrorTransport {
     source: Source,
-    mirror: usize,
+    mirror: Arc<AtomicUsize>,
     failure: Arc<Mutex<Option<SourceError>>>,
 }
 
 impl MirrorTransport {
     /// Through this mirror of the source.
     pub fn new(source: Source, mirror: usize) -> Self {
-        Self { source, mirror, failure: Arc::default() }
+        Self { source, mirror: Arc::new(mirror.into()), failure: Arc::default() }
+    }
+
+    /// Reads through this mirror from now on.
+    pub fn turn_to(&self, mirror: usize) {
+        self.mirror.store(mirror, Ordering::Relaxed);
     }
 
     /// Why the last file did not come, if it did not.
@@ -36,7 +44,8 @@ impl MirrorTransport {
         let path = url.path().trim_start_matches('/');
         let path = ReleasePath::new(path).map_err(|_| SourceError::NotFound(path.to_owned()))?;
         let part = Part::Whole { max_bytes: FILE_MAX_BYTES };
-        self.source.open(self.mirror, &path, part).await?.collect().await
+        let mirror = self.mirror.load(Ordering::Relaxed);
+        self.source.open(mirror, &path, part).await?.collect().await
     }
 }
 

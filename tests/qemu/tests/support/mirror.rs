@@ -16,13 +16,15 @@ use std::{
 
 use testbed::network::OPEN_HOST;
 
-/// What a mirror does with the content of releases. The signed metadata and the manifests pass as they are.
+/// What a mirror does with releases. The signed metadata passes as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// Serves them.
     Honest,
-    /// Flips a bit of each answer.
-    Lying,
+    /// Flips a bit of each manifest.
+    OtherManifests,
+    /// Flips a bit of each answer with content.
+    OtherContent,
 }
 
 /// The server; its thread ends with the test's process.
@@ -52,7 +54,7 @@ impl Mirror {
         format!("http://{OPEN_HOST}:{}/", self.port)
     }
 
-    /// Answers with a part of a release's content.
+    /// Answers with something of a release that it may have flipped a bit of; of an honest one: with content.
     pub fn answers(&self) -> usize {
         self.answers.load(Ordering::Relaxed)
     }
@@ -86,9 +88,10 @@ fn answer(stream: TcpStream, folder: &Path, manner: Manner, answers: &AtomicUsiz
     let mut content = Vec::new();
     file.seek(SeekFrom::Start(first))?;
     file.take(length).read_to_end(&mut content)?;
-    if path.starts_with("targets/releases") && !path.ends_with("manifest.json") {
+    let is_manifest = path.ends_with("manifest.json");
+    if path.starts_with("targets/releases") && is_manifest == (manner == Manner::OtherManifests) {
         answers.fetch_add(1, Ordering::Relaxed);
-        if manner == Manner::Lying {
+        if manner != Manner::Honest {
             let middle = content.len() / 2;
             content[middle] ^= 1;
         }
