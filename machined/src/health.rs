@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 
 /// Every condition. Each stands as progressing until its controller has spoken: silence is not health.
-pub const CONDITIONS: [&str; 20] = [
+pub const CONDITIONS: [&str; 21] = [
     "configuration",
     "containerd",
     "disks",
+    "firewall",
     "images",
     "integrity",
     "kubelet",

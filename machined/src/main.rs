@@ -15,6 +15,7 @@ mod discovery;
 mod error_chain;
 mod etc;
 mod files;
+mod firewall;
 mod follow;
 mod foundation;
 mod health;

@@ -24,6 +24,7 @@ use crate::{
     controllers,
     error_chain::error_chain,
     etc,
+    firewall::Firewall,
     follow::Settled,
     foundation::{self, Foundation, FoundationError},
     health::{Health, Status},
@@ -134,6 +135,10 @@ pub async fn run() -> Result<Infallible, StartupError> {
     notify::ready();
     tracing::info!(node_id = context.node.node_id, "the internal API is served");
 
+    // Before links come up: no moment without it.
+    let mut firewall = Firewall::of_node(&context);
+    firewall.step().await;
+    tokio::spawn(firewall.run());
     tokio::spawn(trust::run(Arc::clone(&trust), context.logs.clone()));
     tokio::spawn(logs::run(Arc::clone(&context), lost.is_none()));
     tokio::spawn(controllers::run(Arc::clone(&context)));

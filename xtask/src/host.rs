@@ -18,9 +18,13 @@ const NEEDED_UNPRIVILEGED: (&str, &str) = ("/usr/bin/newuidmap", "uidmap");
 
 /// What tests look at results with.
 const NEEDED_TESTS: [(&str, &str); 1] = [("/usr/bin/mtype", "mtools")];
-/// Peers of the tests in network namespaces, which run as root only.
-const NEEDED_TESTS_ROOT: [(&str, &str); 2] =
-    [("/usr/sbin/dnsmasq", "dnsmasq-base"), ("/usr/sbin/ip", "iproute2")];
+/// Peers and programs of the tests in network namespaces, which run as root only.
+const NEEDED_TESTS_ROOT: [(&str, &str); 4] = [
+    ("/usr/sbin/dnsmasq", "dnsmasq-base"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/ping", "iputils-ping"),
+];
 
 /// Whether the user is root.
 pub fn is_root() -> bool {

@@ -90,6 +90,28 @@ pub(crate) fn destination(text: &str) -> Result<Prefix, String> {
     Ok(prefix)
 }
 
+/// A network that packets come from.
+pub(crate) fn source(text: &str) -> Result<Prefix, String> {
+    let prefix = prefix(text, "192.0.2.0/24 or 2001:db8::/32")?;
+    let why = match prefix.address {
+        address if address.is_multicast() => Some("is a multicast address, from which nothing comes"),
+        address if address.is_loopback() => {
+            Some("is a loopback address; what the node sends to itself is let through without a rule")
+        }
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+            Some("is an IPv4 network in disguise; write it as one")
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    };
+    if let Some(why) = why {
+        return Err(why.into());
+    }
+    if !is_network(prefix) {
+        return Err(format!("has bits beyond its prefix of {}; they must be 0", prefix.length));
+    }
+    Ok(prefix)
+}
+
 /// The next hop of a route.
 pub(crate) fn next_hop(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr =
@@ -263,6 +285,23 @@ mod tests {
         }
         assert!(["192.0.2.1", "2001:db8::1", "fe80::1"].iter().all(|good| next_hop(good).is_ok()));
         assert!(["0.0.0.0", "::", "ff02::1", "127.0.0.1", "router"].iter().all(|bad| next_hop(bad).is_err()));
+    }
+
+    #[test]
+    fn packets_come_from_a_network() {
+        for good in ["0.0.0.0/0", "::/0", "192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "fe80::/10"] {
+            assert_eq!(source(good).unwrap().to_string(), good);
+        }
+        for (bad, why) in [
+            ("192.0.2.7", "length of its prefix"),
+            ("192.0.2.7/24", "beyond its prefix of 24"),
+            ("ff02::/16", "multicast"),
+            ("127.0.0.0/8", "without a rule"),
+            ("::ffff:192.0.2.0/120", "in disguise"),
+        ] {
+            let message = source(bad).unwrap_err();
+            assert!(message.contains(why), "{bad}: {message}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::{
     format::Format,
     kubelet,
     pod::StaticPod,
+    port,
     report::{Report, nearest, quote, shorten},
     table::{Field, Kind, Type},
     tree::{Content, Entry, Node},
@@ -108,6 +109,11 @@ impl Walk<'_, '_> {
             (Type::Object(fields), Content::Map(_)) => self.fields(node, fields, &[]),
             (Type::Setting, Content::Text(text)) => self.text(node, text, Format::Line, secret),
             (Type::Setting, Content::Number(number)) if number.is_i64() || number.is_u64() => {}
+            (Type::Port, Content::Text(_) | Content::Number(_)) => {
+                if let Err(message) = port::parse(&node.to_json()) {
+                    self.fault(node.bytes.start, message);
+                }
+            }
             (Type::Pod, Content::Map(_)) => self.pod(node),
             (Type::Kubelet, Content::Map(_)) => self.kubelet(node),
             _ => self.mismatch(node, kind, secret),
@@ -156,7 +162,7 @@ impl Walk<'_, '_> {
         for (index, value) in items.iter().take(max).enumerate() {
             self.within(&format!("[{index}]"), |walk| walk.value(value, item, false));
         }
-        if matches!(item, Type::Text(_) | Type::Choice(_) | Type::Object(_)) {
+        if matches!(item, Type::Text(_) | Type::Choice(_) | Type::Object(_) | Type::Port) {
             self.repeated(items);
         }
     }
@@ -279,6 +285,7 @@ fn expected(kind: &Type) -> String {
             "must be a mapping (lines of name: value)".into()
         }
         Type::Setting => "must be a text or a whole number".into(),
+        Type::Port => "must be a port, or a range of ports such as 8000-8010".into(),
         Type::Pod => "must be a Pod (lines of name: value)".into(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::{
-    address, convert_link,
+    address, convert_firewall, convert_link,
     documents::{Document, Documents},
     duration::{self, Seconds},
     effective, format,
@@ -42,6 +42,7 @@ fn take(config: &mut NodeConfig, document: &Document) {
         kind @ ("Interface" | "Vlan" | "Bond" | "Bridge" | "Dummy") => {
             config.interfaces.extend(convert_link::interface(kind, fields));
         }
+        "Firewall" => config.firewall = Some(convert_firewall::firewall(fields)),
         "Resolver" => {
             let servers =
                 texts(fields, "servers").iter().filter_map(|text| address::server(text).ok()).collect();

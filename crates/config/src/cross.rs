@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    convert, cross_link,
+    convert, cross_firewall, cross_link,
     kind_tables::ITEMS_MAX,
     kinds::DiskSelector,
     log_url::{self, LogDestination},
@@ -22,6 +22,9 @@ pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
     }
     cross_link::links(report, read);
     disks(report, read);
+    for document in of_kind(read, "Firewall") {
+        cross_firewall::firewall(report, document, read);
+    }
     for document in of_kind(read, "Registry") {
         registry(report, document);
     }

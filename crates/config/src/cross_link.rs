@@ -96,7 +96,7 @@ pub(crate) fn links(report: &mut Report<'_>, read: &[Read]) {
     }
 }
 
-fn link_document(read: &Read) -> Option<LinkDocument<'_>> {
+pub(crate) fn link_document(read: &Read) -> Option<LinkDocument<'_>> {
     let kind = read.kind?.name;
     let fields = read.root.to_json();
     Some(LinkDocument { read, link: convert_link::interface(kind, fields.as_object()?)? })

@@ -68,6 +68,7 @@ fn hide(object: &mut Map<String, Value>, fields: &[Field]) {
             | Type::List { .. }
             | Type::Map { .. }
             | Type::Setting
+            | Type::Port
             | Type::Kubelet => {}
         }
     }

@@ -33,6 +33,8 @@ pub(crate) enum Format {
     Subnet,
     /// Where a route leads.
     Destination,
+    /// A network that packets come from.
+    Source,
     /// Next hop of a route.
     NextHop,
     /// Hardware address of an Ethernet device.
@@ -49,6 +51,8 @@ pub(crate) enum Format {
     /// Its value.
     LogValue,
     InterfaceName,
+    /// Name of a link in a rule of the firewall.
+    RuleInterface,
     /// A number of bytes with a unit.
     Size,
     /// A text that may end with `*`.
@@ -99,6 +103,7 @@ impl Format {
             Self::OwnIp => address::own(text).map(drop),
             Self::Subnet => address::subnet(text).map(drop),
             Self::Destination => address::destination(text).map(drop),
+            Self::Source => address::source(text).map(drop),
             Self::NextHop => address::next_hop(text).map(drop),
             Self::Mac => {
                 need(address::mac(text).is_some(), "must be a hardware address, such as 52:54:00:12:34:56")
@@ -119,6 +124,7 @@ impl Format {
                 "must be a text of one line, at most 256 bytes long and not empty",
             ),
             Self::InterfaceName => interface_name(text),
+            Self::RuleInterface => rule_interface(text),
             Self::Size => size(text).map(drop),
             Self::Pattern => pattern(text),
             Self::Certificate => certificate::check(text),
@@ -155,7 +161,7 @@ impl Format {
             Self::DnsName => Some(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
             Self::Ipv4 => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"),
             Self::Ip | Self::OwnIp => Some("^[0-9a-fA-F.:]+$"),
-            Self::Subnet | Self::Destination => Some("^[0-9a-fA-F.:]+/[0-9]{1,3}$"),
+            Self::Subnet | Self::Destination | Self::Source => Some("^[0-9a-fA-F.:]+/[0-9]{1,3}$"),
             Self::NextHop => Some("^[0-9a-fA-F.:]+$"),
             Self::Mac => Some("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"),
             Self::Word => Some(r"^[^/\s]+$"),
@@ -164,6 +170,7 @@ impl Format {
             Self::LogUrl => Some(r"^(udp|tcp)://([-A-Za-z0-9.]+|\[[0-9a-fA-F.:]+\]):[0-9]{1,5}/?$"),
             Self::LogField => Some("^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"),
             Self::InterfaceName => Some("^[^/: \t\n]{1,15}$"),
+            Self::RuleInterface => Some(r#"^[^/: \t\n"*\\]{1,15}$"#),
             Self::Size => Some("^[1-9][0-9]*(B|[KMGTP]i?B)$"),
             Self::Pattern => Some(r"^[^*]+\*?$"),
             Self::Line | Self::LogValue => None,
@@ -191,7 +198,7 @@ impl Format {
             Self::Ipv4 => "IPv4 address",
             Self::Ip | Self::OwnIp => "IP address",
             Self::Subnet => "IP address with prefix, such as `192.0.2.17/24`",
-            Self::Destination => "network, such as `198.51.100.0/24`",
+            Self::Destination | Self::Source => "network, such as `198.51.100.0/24`",
             Self::NextHop => "IP address",
             Self::Mac => "hardware address, such as `52:54:00:12:34:56`",
             Self::Word => "text without white space",
@@ -200,6 +207,7 @@ impl Format {
             Self::LogUrl => "`udp://host:port` or `tcp://host:port`",
             Self::LogField => "name of a field",
             Self::InterfaceName => "name of an interface",
+            Self::RuleInterface => "name of a link",
             Self::Size => "size, such as `8GiB` or `500GB`",
             Self::Pattern => "text, `*` at its end for anything",
             Self::Certificate => "PEM certificate",
@@ -251,6 +259,12 @@ fn interface_name(text: &str) -> Result<(), String> {
         "must be the name of an interface: 1 to 15 characters without '/', ':' or white space, such as eth0",
     )?;
     need(text != "lo", "is the loopback interface, which Cairn sets up itself")
+}
+
+/// nft(8) takes a `*` for any ending, and cannot quote a `"`.
+fn rule_interface(text: &str) -> Result<(), String> {
+    interface_name(text)?;
+    need(!text.contains(['"', '*', '\\']), "may hold no '\"', '*' and '\\' where a rule names it")
 }
 
 fn is_sysctl_name(text: &str) -> bool {

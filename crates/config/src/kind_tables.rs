@@ -1,6 +1,7 @@
 //! The kinds and their fields. A kind is here only once its controller is.
 
 use crate::{
+    firewall_table::FIREWALL,
     format::Format,
     link_tables::{BOND, BRIDGE, DUMMY, INTERFACE, VLAN},
     table::{Default, Field, Kind, Multiplicity, Type},
@@ -28,6 +29,7 @@ pub(crate) const KINDS: &[Kind] = &[
     BOND,
     BRIDGE,
     DUMMY,
+    FIREWALL,
     RESOLVER,
     KUBELET,
     STATIC_POD,

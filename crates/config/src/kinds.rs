@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use firewall::Firewall;
 use serde_json::{Map, Value};
 
 use crate::{Interface, LogDestination, StaticPod, TimeServer, Update};
@@ -26,6 +27,8 @@ pub struct NodeConfig {
     pub api_addresses: BTreeSet<IpAddr>,
     /// Interface, Vlan, Bond, Bridge and Dummy documents; no two have one name.
     pub interfaces: Vec<Interface>,
+    /// Firewall; absent means that everybody reaches all that listens on the node.
+    pub firewall: Option<Firewall>,
     /// Resolver; absent means what DHCP says.
     pub resolver: Option<Resolver>,
     /// Kubelet: fields of KubeletConfiguration laid over Cairn's own.

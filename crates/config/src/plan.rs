@@ -63,6 +63,8 @@ pub enum Subject {
     ApiAddresses,
     /// A link, by name.
     Interface(String),
+    /// Who reaches what listens on the node.
+    Firewall,
     /// Who resolves names.
     Resolver,
     /// The kubelet's settings.
@@ -102,6 +104,7 @@ impl fmt::Display for Subject {
             Self::Trust => f.write_str("trust"),
             Self::ApiAddresses => f.write_str("API addresses"),
             Self::Interface(name) => write!(f, "link {name}"),
+            Self::Firewall => f.write_str("firewall"),
             Self::Resolver => f.write_str("resolver"),
             Self::Kubelet => f.write_str("kubelet"),
             Self::StaticPod { namespace, name } => write!(f, "pod {namespace}/{name}"),
@@ -125,6 +128,8 @@ pub enum Condition {
     Api,
     /// A link has its address.
     Link(String),
+    /// The kernel has the rules that are configured, or none.
+    Firewall,
     /// A configured DNS server answers.
     Resolver,
     /// containerd answers.
@@ -171,6 +176,7 @@ impl Plan {
             | Subject::Trust
             | Subject::ApiAddresses
             | Subject::Interface(_)
+            | Subject::Firewall
             | Subject::Resolver => true,
             Subject::Labels
             | Subject::Kubelet
@@ -216,6 +222,7 @@ fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
         Subject::Interface(name) => {
             new.interfaces.iter().any(|link| link.name == *name).then(|| Condition::Link(name.clone()))
         }
+        Subject::Firewall => Some(Condition::Firewall),
         Subject::Resolver => new.resolver.is_some().then_some(Condition::Resolver),
         Subject::Kubelet => Some(Condition::Kubelet),
         Subject::StaticPod { namespace, name } => pods(new)
@@ -271,6 +278,7 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     draft.pods(&old_pods, &new_pods, true);
     draft.whole(Effect::Restart(&[KUBELET]), Subject::HostName, reason::hostname(old, new));
     draft.sysctls(old, new);
+    draft.whole(Effect::Live, Subject::Firewall, reason::firewall(old, new));
     draft.each(&links(old), &links(new), Subject::Interface, reason::interface);
     draft.whole(Effect::Live, Subject::Resolver, reason::resolver(old, new));
     let certificates = reason::trusted_certificates(old, new);

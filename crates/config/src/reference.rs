@@ -80,6 +80,7 @@ fn holds(kind: &Type) -> String {
         Type::Map { key, value, .. } => format!("mapping: {} to {}", key.words(), holds(value)),
         Type::Object(_) => "mapping".into(),
         Type::Setting => "text or whole number".into(),
+        Type::Port => "port, or range such as `8000-8010`".into(),
         Type::Pod => "Pod".into(),
         Type::Kubelet => "mapping".into(),
     }

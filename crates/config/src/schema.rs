@@ -7,6 +7,7 @@ use crate::{
     format::Format,
     kubelet,
     parse::API_VERSION,
+    port,
     table::{self, Default, Field, Kind, Type},
 };
 
@@ -92,6 +93,9 @@ fn value(kind: &Type) -> Value {
         }
         Type::Object(fields) => object(fields),
         Type::Setting => json!({"type": ["string", "integer"], "minLength": 1}),
+        Type::Port => {
+            json!({"type": ["string", "integer"], "pattern": port::PATTERN, "minimum": 1, "maximum": u16::MAX})
+        }
         Type::Pod => pod(),
         Type::Kubelet => {
             let fields = kubelet::names().filter_map(|name| Some((name, kubelet::field(name)?)));

@@ -97,6 +97,8 @@ pub(crate) enum Type {
     Object(&'static [Field]),
     /// A text or an integer, for settings of the kernel.
     Setting,
+    /// A port as an integer, or a range of them as a text.
+    Port,
     /// A manifest of Kubernetes that the kubelet judges.
     Pod,
     /// Fields of KubeletConfiguration.

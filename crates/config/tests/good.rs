@@ -1,6 +1,7 @@
 //! A configuration that says everything is read, written and shown as it is.
 
 use config::{Bus, Documents, Expiry, Seconds, Subnet, Weekday, effective, parse, redact};
+use firewall::{Firewall, Policy};
 use netplan::{Bond, BondMode, Bridge, Device, HashPolicy, Kind, LacpRate};
 use serde_json::json;
 
@@ -78,6 +79,26 @@ fn links_stand_on_each_other() {
 }
 
 #[test]
+fn a_firewall_says_who_is_let_in() {
+    let firewall = parse(GOOD).unwrap().firewall.unwrap();
+    assert_eq!((firewall.default, firewall.pods), (Policy::Deny, Policy::Deny));
+    assert_eq!(firewall.api.unwrap().to_string(), "from 192.0.2.0/24, 2001:db8::/32 in by bond0");
+    let rules: Vec<String> = firewall.allow.iter().map(|rule| format!("{}: {rule}", rule.name)).collect();
+    assert_eq!(
+        rules,
+        [
+            "ping: icmp from anywhere",
+            "web: tcp 80, 8000-8010 from 10.0.0.0/8, fd00::/8 in by trunk, lan",
+            "dns: udp 53 from anywhere"
+        ]
+    );
+    let api = GOOD.split("\n---\n").nth(1).unwrap();
+    assert_eq!(parse(api).unwrap().firewall, None);
+    let bare = parse(&format!("{api}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Firewall\n")).unwrap();
+    assert_eq!(bare.firewall, Some(Firewall::default()));
+}
+
+#[test]
 fn the_example_of_the_documentation_is_right() {
     let page = include_str!("../../../docs/networking.md");
     let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -135,7 +156,8 @@ fn documents_are_written_as_they_were_read() {
             "Vlan/cameras",
             "Bridge/lan",
             "Dummy/services",
-            "Time"
+            "Time",
+            "Firewall"
         ]
     );
     assert_eq!(documents.to_yaml().unwrap(), GOOD);

@@ -1,12 +1,13 @@
 //! A plan names everything that differs, in words that hold no secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::{
     Credentials, DiskSelector, Interface, LogDestination, Logging, NodeConfig, Registry, Resolver, Seconds,
     StaticPod, Subnet, Swap, TimeServer, Transport, Update, Volume, parse,
     plan::{Condition, Effect, Plan, Subject, plan},
 };
+use firewall::{Firewall, Policy, Ports, Protocol, Rule, Source};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -74,6 +75,21 @@ fn reasons_say_what_changes() {
         ),
         ("[https://updates.example.org/cairn, ", "[", "live updates: Update.sources changes\n"),
         (
+            "ports: [80, 8000-8010]",
+            "ports: [80]",
+            "live firewall: Firewall.allow.web changes from tcp 80, 8000-8010 from 10.0.0.0/8, fd00::/8 in by trunk, lan to tcp 80 from 10.0.0.0/8, fd00::/8 in by trunk, lan\n",
+        ),
+        (
+            "  - {name: dns, protocol: udp, ports: [53]}\n",
+            "",
+            "live firewall: Firewall.allow.dns is no longer set to udp 53 from anywhere\n",
+        ),
+        (
+            "api: {from: [192.0.2.0/24, \"2001:db8::/32\"], interfaces: [bond0]}\npods: deny\n",
+            "",
+            "live firewall: Firewall.api is no longer set to from 192.0.2.0/24, 2001:db8::/32 in by bond0; Firewall.pods changes from deny to accept\n",
+        ),
+        (
             "\n  site: harbour",
             "\n  site: mill",
             "live labels: Machine.labels.site changes from harbour to mill\n",
@@ -112,6 +128,7 @@ fn only_what_could_cut_the_admin_off_must_be_confirmed() {
             false,
         ),
         ("addresses: [192.0.2.17, \"2001:db8::17\"]\n", "", true, false),
+        ("ports: [53]", "ports: [54]", true, false),
         ("  net.core.somaxconn: 4096\n", "", false, false),
     ] {
         let plan = change(from, to);
@@ -127,10 +144,17 @@ fn the_gate_watches_what_was_touched_and_is_still_there() {
     new.interfaces[0].mtu_bytes = None;
     new.volumes.clear();
     new.trusted_certificates.clear();
+    new.firewall = None;
     let gate: Vec<Condition> = plan(&old, &new).gate(&new).into_iter().collect();
     assert_eq!(
         gate,
-        [Condition::Api, Condition::Link("eth0".to_owned()), Condition::Containerd, Condition::Kubelet]
+        [
+            Condition::Api,
+            Condition::Link("eth0".to_owned()),
+            Condition::Firewall,
+            Condition::Containerd,
+            Condition::Kubelet
+        ]
     );
 }
 
@@ -219,6 +243,24 @@ fn update() -> impl Strategy<Value = Update> {
     })
 }
 
+fn firewall() -> impl Strategy<Value = Option<Firewall>> {
+    let policy = || prop::sample::select(vec![Policy::Deny, Policy::Accept]);
+    let source = || list().prop_map(|interfaces| Source { subnets: Vec::new(), interfaces });
+    let rule = (1_u16..4, source()).prop_map(|(port, source)| Rule {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        ports: vec![Ports::one(port)],
+        source,
+    });
+    let rules = prop::collection::vec(("[a-c]", rule), 0..3).prop_map(|rules| {
+        let mut seen = BTreeSet::new();
+        let fresh = rules.into_iter().filter(|(name, _)| seen.insert(name.clone()));
+        fresh.map(|(name, rule)| Rule { name, ..rule }).collect::<Vec<_>>()
+    });
+    let parts = (policy(), prop::option::of(source()), policy(), rules);
+    prop::option::of(parts.prop_map(|(default, api, pods, allow)| Firewall { default, api, pods, allow }))
+}
+
 fn destination(port: u16) -> LogDestination {
     LogDestination { transport: Transport::Tcp, host: "a.example".into(), port }
 }
@@ -234,7 +276,7 @@ fn list() -> impl Strategy<Value = Vec<String>> {
 fn node() -> impl Strategy<Value = NodeConfig> {
     let addresses = prop::collection::btree_set((0_u8..3).prop_map(|last| [192, 0, 2, last].into()), 0..3);
     let first = (prop::option::of("[ab]"), words(), prop::option::of(selector()), list(), list(), addresses);
-    let second = (interfaces(), prop::option::of(list()), words(), pods(), registries());
+    let second = ((interfaces(), firewall()), prop::option::of(list()), words(), pods(), registries());
     let volumes = prop::collection::btree_map("[ab]", selector(), 0..3);
     let time = prop::option::of(list().prop_map(|hosts| hosts.iter().map(TimeServer::plain).collect()));
     let third = (list(), words(), volumes, prop::option::of(1_u32..3), logging(), (time, update()));
@@ -248,7 +290,8 @@ fn node() -> impl Strategy<Value = NodeConfig> {
             client_cas: first.3,
             revoked: first.4,
             api_addresses: first.5,
-            interfaces: second.0,
+            interfaces: second.0.0,
+            firewall: second.0.1,
             resolver,
             kubelet,
             static_pods: second.3,
@@ -279,6 +322,7 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
         }
         Subject::ApiAddresses => node.api_addresses = new.api_addresses.clone(),
         Subject::Interface(name) => replace(&mut node.interfaces, &new.interfaces, |link| link.name == *name),
+        Subject::Firewall => node.firewall = new.firewall.clone(),
         Subject::Resolver => node.resolver = new.resolver.clone(),
         Subject::Kubelet => node.kubelet = new.kubelet.clone(),
         Subject::StaticPod { namespace, name } => {

@@ -112,6 +112,11 @@ fn what_a_schema_can_tell_is_refused() {
         ("{start: 23:30, duration: 1h30m}", "{days: [Sat, Sun], start: \"02:00\", duration: 4h}"),
         ("start: \"02:00\"", "start: \"24:00\""),
         ("tcp://[2001:db8::1]:443", "icmp://192.0.2.1"),
+        ("8000-8010", "8000-"),
+        ("ports: [53]", "ports: [0]"),
+        ("protocol: udp", "protocol: sctp"),
+        ("[trunk, lan]", "['trunk*']"),
+        ("from: [10.0.0.0/8,", "from: [10.0.0.0,"),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");

@@ -43,6 +43,7 @@ pub const KINDS: &[&Kind] = &[
     &spec::Address::KIND,
     &spec::Route::KIND,
     &spec::Neighbour::KIND,
+    &spec::Firewall::KIND,
     &spec::Pod::KIND,
     &spec::Image::KIND,
     &spec::Generation::KIND,
@@ -81,6 +82,7 @@ mod tests {
         assert_columns_are_fields::<spec::Address>();
         assert_columns_are_fields::<spec::Route>();
         assert_columns_are_fields::<spec::Neighbour>();
+        assert_columns_are_fields::<spec::Firewall>();
         assert_columns_are_fields::<spec::Pod>();
         assert_columns_are_fields::<spec::Image>();
         assert_columns_are_fields::<spec::Generation>();

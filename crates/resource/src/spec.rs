@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Kind, Spec};
-pub use network::{Address, Link, Neighbour, Route};
+pub use network::{Address, Firewall, Link, Neighbour, Route};
 
 /// A service of PID 1; the id is its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

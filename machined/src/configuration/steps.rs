@@ -28,6 +28,7 @@ fn names(condition: &Condition) -> &'static [&'static str] {
     let names: &[&str] = match condition {
         Condition::Api | Condition::Registry(_) | Condition::Logging => &[],
         Condition::Link(_) => &["network"],
+        Condition::Firewall => &["firewall"],
         Condition::Resolver => &["resolver"],
         Condition::Containerd => &["containerd"],
         Condition::Kubelet => &["kubelet"],

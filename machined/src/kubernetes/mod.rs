@@ -29,6 +29,7 @@ use layout::path;
 use tokio::{sync::watch, time::Instant};
 
 pub use condition::{POD_FAILING, PODS_STARTING};
+pub use render::POD_BRIDGE;
 pub use services::{CONTAINERD, KUBELET};
 
 use crate::{context::Context, error_chain::error_chain, follow::Follower, health::Status};

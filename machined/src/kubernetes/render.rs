@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 /// Holds the namespaces of each pod.
 pub const PAUSE_IMAGE: &str = "localhost/cairn/pause:1";
+/// Bridge of the pod network.
+pub const POD_BRIDGE: &str = "cairn0";
 /// Certificates of the kubelet's own API.
 pub const KUBELET_PKI: &str = "/run/cairn/kubernetes/pki";
 /// Per-registry configuration (hosts.toml) for containerd.
@@ -193,7 +195,7 @@ pub fn cni() -> String {
         "plugins": [
             {
                 "type": "bridge",
-                "bridge": "cairn0",
+                "bridge": POD_BRIDGE,
                 "isGateway": true,
                 "ipMasq": true,
                 "ipMasqBackend": "nftables",

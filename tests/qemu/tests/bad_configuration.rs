@@ -179,6 +179,21 @@ fn network() -> Vec<Mistake> {
             "kind: Logging\ndestinations: [{url: 'tcp://10.0.2.80:5514'}]\n",
             &["10.0.2.80"],
         ),
+        refused(
+            "a firewall that lets nobody at the API",
+            "kind: Firewall\napi: {}\n",
+            &["line", "names nothing"],
+        ),
+        refused(
+            "a rule for the API",
+            "kind: Firewall\nallow: [{name: api-too, protocol: tcp, ports: [50000]}]\n",
+            &["line", "the field api says"],
+        ),
+        reverted(
+            "a firewall that shuts the admin out",
+            "kind: Firewall\napi: {from: [198.51.100.0/24]}\n",
+            &["took generation"],
+        ),
         reverted("a silent name server", "kind: Resolver\nservers: [10.0.2.78]\n", &["10.0.2.78"]),
     ]
 }

@@ -7,6 +7,7 @@ use std::{
     fmt::Display,
 };
 
+use firewall::Firewall;
 use netplan::{Bond, BondMode, Bridge, Device, Selector};
 use serde_json::Value;
 
@@ -98,6 +99,26 @@ fn device(link: &Interface) -> BTreeMap<&'static str, String> {
         }
     }
     fields
+}
+
+pub(super) fn firewall(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = match (&old.firewall, &new.firewall) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("Firewall is added".into()),
+        (Some(_), None) => return Some("Firewall is removed".into()),
+        (Some(old), Some(new)) if old == new => return None,
+        (Some(old), Some(new)) => (old, new),
+    };
+    let rules = |firewall: &Firewall| -> BTreeMap<String, String> {
+        firewall.allow.iter().map(|rule| (rule.name.clone(), rule.to_string())).collect()
+    };
+    joined([
+        changed("Firewall.default", Some(&old.default), Some(&new.default)),
+        changed("Firewall.api", old.api.as_ref(), new.api.as_ref()),
+        changed("Firewall.pods", Some(&old.pods), Some(&new.pods)),
+        maps("Firewall.allow", &rules(old), &rules(new)),
+    ])
+    .or_else(|| Some("Firewall.allow changes its order".into()))
 }
 
 pub(super) fn resolver(old: &NodeConfig, new: &NodeConfig) -> Option<String> {

@@ -132,3 +132,29 @@ impl Spec for Neighbour {
         columns: &["address", "link", "hardwareAddress", "state", "router"],
     };
 }
+
+/// A rule of the node's firewall; the id is its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Firewall {
+    /// Who said so: "configuration" or "cairn".
+    pub origin: String,
+    /// "accept" or "deny".
+    pub action: String,
+    /// What it is about, such as "tcp 80 from 192.0.2.0/24".
+    pub traffic: String,
+    /// Packets that it decided on since the rules last changed. Of a connection only those count that came before it stood.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Spec for Firewall {
+    const KIND: Kind = Kind {
+        name: "firewall",
+        plural: "firewalls",
+        aliases: &["fw"],
+        description: "Rules of the firewall and what they counted",
+        columns: &["action", "traffic", "packets", "bytes", "origin"],
+    };
+}
