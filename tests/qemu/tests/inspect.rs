@@ -103,7 +103,7 @@ fn the_machine_is_measured(node: &Node) {
 fn disks_are_mounted(node: &Node) {
     let list = json(node, &["mounts", "-o", "json"]);
     for (name, target, size_bytes) in
-        [("STATE", layout::path::STATE, 200 << 20), ("DATA", layout::path::DATA, 1_u64 << 30)]
+        [("STATE", layout::path::STATE, 100 << 20), ("DATA", layout::path::DATA, 1_u64 << 30)]
     {
         let mount = find(&list, |one| one["name"] == name);
         assert_eq!((&mount["target"], &mount["type"]), (&target.into(), &"ext4".into()));

@@ -60,7 +60,7 @@ pub fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
     run(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of damaged segments of logs")?;
     let mut fuzz = Command::new("cargo");
     fuzz.args(["test", "--locked", "--package", "procview", "--test", "fuzz", "--", "--nocapture"]);
-    run(fuzz.env(FUZZ_SECONDS, "3600"), "an hour of strange text of the kernel")?;
+    run(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of strange text of the kernel")?;
     run(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
     run(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
     run(&mut ignored("machined", "no_flipped_byte_of_many", &[]), "10,000 flipped bytes of a release")?;
