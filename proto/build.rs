@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "cairn/config/v1/config.proto",
     "cairn/identity/v1/identity.proto",
+    "cairn/inspect/v1/inspect.proto",
     "cairn/log/v1/log.proto",
     "cairn/machine/v1/machine.proto",
     "cairn/maintenance/v1/maintenance.proto",

@@ -67,7 +67,8 @@ const fn maintenance(path: &'static str, request_max_bytes: usize) -> Method {
 /// Every method that clients can call.
 ///
 /// A reader sees state and logs: whoever watches a fleet needs logs, and services are expected to keep secrets
-/// out of them. An operator also controls services and power. Only an admin touches the node's identity and its release.
+/// out of them. Arguments of processes are not: people give passwords in them, to programs that offer no better way, so
+/// who reads them must be an operator. An operator also controls services and power. Only an admin touches the node's identity and its release.
 pub const METHODS: &[Method] = &[
     row("/cairn.config.v1.ConfigService/Apply", Admin, Stream, Machined),
     row("/cairn.config.v1.ConfigService/Confirm", Admin, Unary, Machined),
@@ -77,6 +78,12 @@ pub const METHODS: &[Method] = &[
     row("/cairn.config.v1.ConfigService/Reset", Admin, Unary, Machined),
     row("/cairn.identity.v1.IdentityService/GetSigningRequest", Admin, Unary, Machined),
     row("/cairn.identity.v1.IdentityService/InstallCertificate", Admin, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/GetSystem", Reader, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/ListArguments", Operator, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/ListCgroups", Reader, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/ListMounts", Reader, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/ListProcesses", Reader, Unary, Machined),
+    row("/cairn.inspect.v1.InspectService/ListSockets", Reader, Unary, Machined),
     row("/cairn.log.v1.LogService/ListBoots", Reader, Unary, Machined),
     row("/cairn.log.v1.LogService/ListCrashes", Reader, Unary, Machined),
     row("/cairn.log.v1.LogService/ListSources", Reader, Unary, Machined),
@@ -181,6 +188,12 @@ mod tests {
             let name = method.path.rsplit('/').next().unwrap();
             assert!(reading.iter().any(|verb| name.starts_with(verb)), "{name}");
         }
+    }
+
+    #[test]
+    fn arguments_of_processes_are_not_for_readers() {
+        let arguments = find("/cairn.inspect.v1.InspectService/ListArguments").unwrap();
+        assert!(!Reader.allows(arguments.role) && Operator.allows(arguments.role));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod follow;
 mod foundation;
 mod health;
 mod identity;
+mod inspect;
 mod installer;
 mod kubernetes;
 mod logs;

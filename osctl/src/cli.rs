@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod flash;
+pub mod inspect;
 pub mod logs;
 pub mod upgrade;
 
@@ -147,6 +148,16 @@ pub enum Command {
     Crashes(logs::Crashes),
     /// List the pods of the node
     Pods,
+    /// List the processes of the node: whose they are, what they take
+    Ps(inspect::Ps),
+    /// Show what services and pods take: processors, memory, disks, and what they wait for
+    Stats(inspect::Stats),
+    /// Show how the machine fares: load, processors, memory, pressure, temperatures, disks, links
+    Top(inspect::Top),
+    /// List what is mounted, and how full it is
+    Mounts(inspect::Mounts),
+    /// List TCP and UDP sockets, and whose they are
+    Netstat(inspect::Netstat),
     /// Reboot the node in order
     Reboot {
         /// Wait until the node is back
@@ -245,6 +256,8 @@ impl Command {
             Self::Logs(arguments) => arguments.follow.follow,
             Self::Dmesg(arguments) => arguments.follow.follow,
             Self::Get { watch, .. } => *watch,
+            Self::Stats(arguments) => arguments.watch,
+            Self::Top(arguments) => arguments.watch,
             Self::Upgrade(arguments) => arguments.watches(),
             _ => false,
         };
@@ -533,6 +546,10 @@ mod tests {
             "osctl logs kubelet --since yesterday",
             "osctl logs kubelet --boot -1 --previous-boot",
             "osctl crashes x",
+            "osctl ps --sort name",
+            "osctl ps --service apid --pod hello",
+            "osctl ps --interval 11s",
+            "osctl top --interval 0s",
             "osctl gen client --secrets s --role root --name x",
             "osctl gen client --secrets s --role admin --name é",
             "osctl adopt --secrets s --fingerprint 12ab",

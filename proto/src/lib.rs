@@ -22,6 +22,11 @@ pub mod identity {
         tonic::include_proto!("cairn.identity.v1");
     }
 }
+pub mod inspect {
+    pub mod v1 {
+        tonic::include_proto!("cairn.inspect.v1");
+    }
+}
 pub mod log {
     pub mod v1 {
         tonic::include_proto!("cairn.log.v1");

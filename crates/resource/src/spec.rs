@@ -136,6 +136,8 @@ pub struct Pod {
 pub struct Container {
     /// Name in the pod.
     pub name: String,
+    /// Id in containerd, and of its cgroup; empty until it was started.
+    pub id: String,
     /// Image reference.
     pub image: String,
     /// "waiting", "running" or "terminated".

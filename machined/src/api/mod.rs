@@ -7,6 +7,7 @@ mod config_convert;
 mod config_status;
 mod convert;
 mod identity;
+mod inspect;
 mod log;
 mod log_convert;
 mod machine;
@@ -36,7 +37,8 @@ pub use maintenance::Maintenance;
 use proto::{
     config::v1::config_service_server::ConfigServiceServer,
     identity::v1::identity_service_server::IdentityServiceServer,
-    log::v1::log_service_server::LogServiceServer, machine::v1::machine_service_server::MachineServiceServer,
+    inspect::v1::inspect_service_server::InspectServiceServer, log::v1::log_service_server::LogServiceServer,
+    machine::v1::machine_service_server::MachineServiceServer,
     maintenance::v1::maintenance_service_server::MaintenanceServiceServer,
     resource::v1::resource_service_server::ResourceServiceServer,
     service::v1::service_service_server::ServiceServiceServer,
@@ -98,6 +100,10 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>, clock: BootClo
         )
         .add_service(
             LogServiceServer::new(log::Service(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            InspectServiceServer::new(inspect::Service::new(Arc::clone(&context)))
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .add_service(

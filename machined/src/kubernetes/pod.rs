@@ -113,8 +113,11 @@ fn container(status: core::ContainerStatus) -> Container {
         Some(last) if name == "waiting" => format!("{message}; it ended with {}", exit(&last)),
         Some(_) | None => message,
     };
+    // "containerd://<id>"
+    let id = status.container_id.rsplit('/').next().unwrap_or_default();
     Container {
         name: status.name,
+        id: id.to_owned(),
         image: status.image,
         state: name.to_owned(),
         ready: status.ready,
@@ -223,6 +226,15 @@ mod tests {
         assert_eq!(described.containers.len(), 3);
         initialising.status.as_mut().unwrap().reason = "Evicted".into();
         assert_eq!(super::describe(initialising).reason, "Evicted");
+    }
+
+    #[test]
+    fn containers_are_known_by_their_ids() {
+        let started =
+            core::ContainerStatus { container_id: "containerd://9ab".into(), ..status("a", running()) };
+        let described = describe(pod("a", "1", vec![started, status("b", waiting("ContainerCreating"))]));
+        let ids: Vec<&str> = described.containers.iter().map(|container| container.id.as_str()).collect();
+        assert_eq!(ids, ["9ab", ""]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod fleet;
 mod generate;
 mod get;
 mod health;
+mod inspect;
 mod logs;
 mod many;
 mod power;
@@ -60,6 +61,11 @@ async fn one(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Dmesg(arguments) => dmesg::run(session, arguments).await,
         Command::Crashes(arguments) => crashes::run(session, &arguments).await,
         Command::Pods => get::pods(session).await,
+        Command::Ps(arguments) => inspect::ps(session, &arguments).await,
+        Command::Stats(arguments) => inspect::stats(session, &arguments).await,
+        Command::Top(arguments) => inspect::top(session, &arguments).await,
+        Command::Mounts(arguments) => inspect::mounts(session, &arguments).await,
+        Command::Netstat(arguments) => inspect::netstat(session, &arguments).await,
         Command::Reboot { wait } => power::reboot(session, wait).await,
         Command::Shutdown => power::shutdown(session).await,
         Command::Get { kind, id: None, watch: false, generation, effective } if kind == "config" => {

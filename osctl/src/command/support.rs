@@ -23,7 +23,7 @@ const LEVEL: i32 = 6;
 const MANIFEST: &str = "manifest.json";
 const KINDS: &str = "api-resources.json";
 /// In this order; the first one tells whether the node answers at all.
-const FIXED: [(&str, &str); 10] = [
+const FIXED: [(&str, &str); 15] = [
     ("version.json", "version -o json"),
     ("health.json", "health -o json"),
     (KINDS, "api-resources -o json"),
@@ -34,6 +34,12 @@ const FIXED: [(&str, &str); 10] = [
     ("dmesg.txt", "dmesg"),
     ("boots.json", "logs --boot list -o json"),
     ("crashes.json", "crashes -o json"),
+    // Without arguments, which may hold secrets.
+    ("live/processes.json", "ps --all --pss -o json"),
+    ("live/stats.json", "stats --all --containers -o json"),
+    ("live/system.json", "top -o json"),
+    ("live/mounts.json", "mounts --all -o json"),
+    ("live/sockets.json", "netstat --pods -o json"),
 ];
 
 /// One file of the bundle.

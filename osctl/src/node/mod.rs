@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use pki::{Bundle, Ca, Certificate, Credentials, Identity, NodeId, Revocations};
 use proto::config::v1::config_service_client::ConfigServiceClient;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
+use proto::inspect::v1::inspect_service_client::InspectServiceClient;
 use proto::log::v1::log_service_client::LogServiceClient;
 use proto::machine::v1::machine_service_client::MachineServiceClient;
 use proto::maintenance::v1::maintenance_service_client::MaintenanceServiceClient;
@@ -172,6 +173,11 @@ impl Node {
     /// `identity.v1`
     pub fn identity(&self) -> IdentityServiceClient<Channel> {
         IdentityServiceClient::new(self.channel.clone())
+    }
+
+    /// `inspect.v1`
+    pub fn inspect(&self) -> InspectServiceClient<Channel> {
+        InspectServiceClient::new(self.channel.clone())
     }
 
     /// `log.v1`

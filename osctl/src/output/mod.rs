@@ -85,6 +85,11 @@ pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// What comes before something that is shown anew: it takes the place of what was there, on terminals only.
+pub fn new_page() -> &'static str {
+    if io::stdout().is_terminal() && !is_one_of_several() { "\x1b[H\x1b[2J" } else { "" }
+}
+
 /// Whether several nodes are asked at once, so that nobody can be asked back and standard input is nobody's.
 pub fn is_one_of_several() -> bool {
     Voice::current().is_some()

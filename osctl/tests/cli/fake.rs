@@ -10,6 +10,7 @@ use std::thread;
 use pki::{Bundle, Ca, Certificate, Key, NodeId, Role};
 use proto::config::v1::config_service_server::ConfigServiceServer;
 use proto::identity::v1::identity_service_server::IdentityServiceServer;
+use proto::inspect::v1::inspect_service_server::InspectServiceServer;
 use proto::log::v1::log_service_server::LogServiceServer;
 use proto::machine::v1::machine_service_server::MachineServiceServer;
 use proto::maintenance::v1::maintenance_service_server::MaintenanceServiceServer;
@@ -73,6 +74,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     Server::builder()
         .add_service(ConfigServiceServer::new(services.clone()))
         .add_service(IdentityServiceServer::new(services.clone()))
+        .add_service(InspectServiceServer::new(services.clone()))
         .add_service(LogServiceServer::new(services.clone()))
         .add_service(MachineServiceServer::new(services.clone()))
         .add_service(MaintenanceServiceServer::new(services.clone()))

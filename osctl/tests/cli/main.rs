@@ -7,6 +7,7 @@ mod connection;
 mod fake;
 mod files;
 mod generations;
+mod inspect;
 mod logs;
 mod maintenance;
 mod many;

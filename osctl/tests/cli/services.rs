@@ -82,7 +82,7 @@ impl Services {
         self.state.lock().unwrap()
     }
 
-    fn act<T>(&self, request: &Request<T>, needed: Role, what: String) -> Result<(), Status> {
+    pub fn act<T>(&self, request: &Request<T>, needed: Role, what: String) -> Result<(), Status> {
         let role = request.extensions().get::<Option<Role>>().unwrap().unwrap();
         if !role.allows(needed) {
             return Err(Status::permission_denied(format!(

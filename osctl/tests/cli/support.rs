@@ -37,6 +37,9 @@ fn a_bundle_holds_what_the_commands_print() {
     }
     let health: Value = serde_json::from_slice(&files["health.json"]).unwrap();
     assert_eq!(health, rig.json(&["health", "-o", "json"]));
+    let sockets: Value = serde_json::from_slice(&files["live/sockets.json"]).unwrap();
+    assert_eq!(sockets, rig.json(&["netstat", "--pods", "-o", "json"]));
+    assert!(!rig.done().contains(&"arguments".to_owned()), "arguments of processes may hold secrets");
     let services = rig.json(&["get", "services", "-o", "json"]);
     for service in services["items"].as_array().unwrap() {
         assert!(files.contains_key(&format!("logs/{}.log", service["id"].as_str().unwrap())));

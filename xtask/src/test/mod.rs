@@ -115,6 +115,9 @@ fn long_units(repository: &Path, sdk: &Sdk) -> Result<()> {
     let mut fuzz = Command::new("cargo");
     fuzz.args(["test", "--locked", "--package", "logstore", "--test", "fuzz", "--", "--nocapture"]);
     finish(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of damaged segments of logs")?;
+    let mut fuzz = Command::new("cargo");
+    fuzz.args(["test", "--locked", "--package", "procview", "--test", "fuzz", "--", "--nocapture"]);
+    finish(fuzz.env(FUZZ_SECONDS, "3600").current_dir(repository), "an hour of strange text of the kernel")?;
     finish(&mut ignored("bootstate", "model", &["--release"]), "every state of BOOTSTATE")?;
     finish(&mut ignored("generation", "model", &["--release"]), "more states of generations")?;
     finish(&mut ignored("machined", "no_flipped_byte_of_many", &[]), "10,000 flipped bytes of a release")?;
