@@ -26,8 +26,7 @@ const WEB: u16 = 80;
 const METRICS: u16 = 9100;
 /// The node's address.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-const FOREIGN: &str =
-    "table ip kube-test { chain input { type filter hook input priority 10; tcp dport 7 counter; } }";
+const FOREIGN: &str = "table ip kube-test {\n\tchain input {\n\t\ttype filter hook input priority 10;\n\t\ttcp dport 7 counter\n\t}\n}\n";
 
 #[test]
 fn the_kernel_has_the_table_that_is_configured() {
