@@ -66,6 +66,7 @@ impl Options {
 pub fn run(repository: &Path, options: &Options) -> Result<()> {
     let deadline = options.deadline();
     let filter = options.filter.as_deref();
+    host::prepare_tests()?;
     if options.kind != Some(Kind::Qemu) {
         unit(repository, filter)?;
         if options.long && filter.is_none() {
@@ -87,7 +88,6 @@ pub fn run(repository: &Path, options: &Options) -> Result<()> {
 
 /// Runs every test that needs no QEMU, the library of the test bed included.
 fn unit(repository: &Path, filter: Option<&str>) -> Result<()> {
-    host::prepare_tests()?;
     say("unit tests");
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
