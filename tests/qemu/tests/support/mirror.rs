@@ -21,16 +21,21 @@ use testbed::network::OPEN_HOST;
 pub enum Manner {
     /// Serves them.
     Honest,
-    /// Flips a bit of each manifest.
-    OtherManifests,
-    /// Flips a bit of each answer with content.
-    OtherContent,
+    /// Flips a bit of each manifest and of each answer with content.
+    Lying,
 }
 
 /// The server; its thread ends with the test's process.
 pub struct Mirror {
     port: u16,
-    answers: Arc<AtomicUsize>,
+    answers: Arc<Answers>,
+}
+
+/// What it gave of releases.
+#[derive(Debug, Default)]
+pub struct Answers {
+    manifests: AtomicUsize,
+    content: AtomicUsize,
 }
 
 impl Mirror {
@@ -54,13 +59,13 @@ impl Mirror {
         format!("http://{OPEN_HOST}:{}/", self.port)
     }
 
-    /// Answers with something of a release that it may have flipped a bit of; of an honest one: with content.
-    pub fn answers(&self) -> usize {
-        self.answers.load(Ordering::Relaxed)
+    /// How many manifests it gave, and how many answers with content of a release.
+    pub fn answers(&self) -> (usize, usize) {
+        (self.answers.manifests.load(Ordering::Relaxed), self.answers.content.load(Ordering::Relaxed))
     }
 }
 
-fn answer(stream: TcpStream, folder: &Path, manner: Manner, answers: &AtomicUsize) -> io::Result<()> {
+fn answer(stream: TcpStream, folder: &Path, manner: Manner, answers: &Answers) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let (mut path, mut range, mut line) = (PathBuf::new(), None, String::new());
     while stream.read_line(&mut line)? > 2 {
@@ -88,10 +93,11 @@ fn answer(stream: TcpStream, folder: &Path, manner: Manner, answers: &AtomicUsiz
     let mut content = Vec::new();
     file.seek(SeekFrom::Start(first))?;
     file.take(length).read_to_end(&mut content)?;
-    let is_manifest = path.ends_with("manifest.json");
-    if path.starts_with("targets/releases") && is_manifest == (manner == Manner::OtherManifests) {
-        answers.fetch_add(1, Ordering::Relaxed);
-        if manner != Manner::Honest {
+    if path.starts_with("targets/releases") {
+        let is_manifest = path.ends_with("manifest.json");
+        let counter = if is_manifest { &answers.manifests } else { &answers.content };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if manner == Manner::Lying {
             let middle = content.len() / 2;
             content[middle] ^= 1;
         }
