@@ -208,7 +208,7 @@ pub fn start(
     files: &Files,
     hardware: &Hardware,
 ) -> Result<Machine> {
-    let ports = hardware.forwarded_ports.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+    let ports = free_ports(hardware.forwarded_ports.len())?;
     start_with_ports(programs, accelerator, files, hardware, ports)
 }
 
@@ -374,9 +374,11 @@ pub fn running_pid(files: &Files) -> Option<Pid> {
     String::from_utf8_lossy(&command).contains(&disk).then(|| Pid::from_raw(pid))
 }
 
-/// A TCP port of loopback that is free now.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// TCP ports of loopback that are free now, each another one: all are held until the last is known.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let bound: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 fn command(
