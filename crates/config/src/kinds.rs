@@ -8,7 +8,7 @@ use std::{
 use firewall::Firewall;
 use serde_json::{Map, Value};
 
-use crate::{Interface, LogDestination, StaticPod, TimeServer, Update};
+use crate::{Cluster, ControlPlane, Interface, LogDestination, Manifests, StaticPod, TimeServer, Update};
 
 /// A whole configuration, defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,12 @@ pub struct NodeConfig {
     pub resolver: Option<Resolver>,
     /// Kubelet: fields of KubeletConfiguration laid over Cairn's own.
     pub kubelet: Map<String, Value>,
+    /// Cluster; absent means that the kubelet has no API server.
+    pub cluster: Option<Cluster>,
+    /// ControlPlane; absent means that the node serves no cluster.
+    pub control_plane: Option<ControlPlane>,
+    /// Manifests documents, by name.
+    pub manifests: Vec<Manifests>,
     /// Pods that the kubelet runs without an API server.
     pub static_pods: Vec<StaticPod>,
     /// Registry documents, by host.

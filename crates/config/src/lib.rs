@@ -9,6 +9,7 @@
 mod address;
 mod certificate;
 mod check;
+mod cluster;
 mod convert;
 mod convert_firewall;
 mod convert_link;
@@ -48,6 +49,7 @@ mod tree;
 mod update;
 mod update_table;
 
+pub use cluster::{ApiEndpoint, BootstrapToken, Cluster, ControlPlane, Manifests, PodNetwork};
 pub use cross_link::POD_SUBNET;
 pub use documents::{Document, DocumentKey, Documents, YamlError};
 pub use duration::Seconds;

@@ -16,6 +16,10 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	manager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
@@ -25,7 +29,12 @@ const (
 )
 
 var programs = map[string]func() *cobra.Command{
-	"kubelet": func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+	"kine":                    newKineCommand,
+	"kube-apiserver":          apiserver.NewAPIServerCommand,
+	"kube-controller-manager": manager.NewControllerManagerCommand,
+	"kube-proxy":              proxy.NewProxyCommand,
+	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+	"kubelet":                 newKubeletCommand,
 }
 
 func main() {
@@ -40,9 +49,13 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: call me by one of these names: %v\n", name, names)
 		os.Exit(2)
 	}
-	command := program()
+	os.Exit(cli.Run(program()))
+}
+
+func newKubeletCommand() *cobra.Command {
+	command := kubelet.NewKubeletCommand(context.Background())
 	awaitContainerd()
-	os.Exit(cli.Run(command))
+	return command
 }
 
 // awaitContainerd returns once containerd accepts connections: the kubelet ends when it does not, and both start up at
