@@ -160,6 +160,10 @@ pub const SEED_ADMIN_CA: &str = "admin-ca.pem";
 
 /// TCP port of the API.
 pub const API_PORT: u16 = 50000;
+/// TCP port at which a control plane serves the Kubernetes API.
+pub const CLUSTER_API_PORT: u16 = 6443;
+/// TCP port on loopback at which a node reaches whichever API server of its cluster answers.
+pub const CLUSTER_BALANCER_PORT: u16 = 7445;
 /// User and group id of apid.
 pub const APID_UID: u32 = 100;
 /// User and group id of the time daemon.

@@ -47,6 +47,20 @@ pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
 pub const CONTAINERD_CONFIG: &str = "/run/cairn/containerd/config.toml";
 /// The kubelet's rendered configuration.
 pub const KUBELET_CONFIG: &str = "/run/cairn/kubernetes/kubelet.yaml";
+/// What machined renders for a node that serves a cluster.
+pub const CONTROL_PLANE: &str = "/run/cairn/control-plane";
+/// The cluster's data store speaks etcd's API here.
+pub const DATASTORE_SOCKET: &str = "/run/cairn/control-plane/datastore.sock";
+/// The cluster's data store.
+pub const DATASTORE: &str = "/var/lib/cairn/cluster/state.db";
+/// CAs of the cluster that the node belongs to.
+pub const CLUSTER_CAS: &str = "/run/cairn/cluster/ca.crt";
+/// kubeconfig by which the kubelet asks for its first certificate.
+pub const BOOTSTRAP_KUBECONFIG: &str = "/run/cairn/cluster/bootstrap.kubeconfig";
+/// The kubelet's own kubeconfig, written by it, and its certificates.
+pub const KUBELET_KUBECONFIG: &str = "/var/lib/kubelet/kubeconfig";
+/// Certificates that the cluster gave to the kubelet.
+pub const KUBELET_CERTIFICATES: &str = "/var/lib/kubelet/pki";
 /// Static pods for the kubelet.
 pub const MANIFESTS: &str = "/run/cairn/kubernetes/manifests";
 /// Images shipped with the OS: OCI layouts as tar archives.
