@@ -27,6 +27,11 @@ pub fn hello(program: &[u8]) -> ContainerImage {
     ContainerImage { name: "hello", program: program.to_vec(), user: "65534:65534", port: Some(8080) }
 }
 
+/// A cluster's DNS.
+pub fn coredns(program: &[u8]) -> ContainerImage {
+    ContainerImage { name: "coredns", program: program.to_vec(), user: "65532:65532", port: Some(53) }
+}
+
 /// The test tool of a privileged pod; never in the OS image.
 pub fn probe(program: &[u8]) -> ContainerImage {
     ContainerImage { name: "probe", program: program.to_vec(), user: "0:0", port: Some(8081) }

@@ -16,6 +16,9 @@ const DEBIAN_PROGRAMS: [(&str, &str); 6] = [
     ("usr/sbin/mke2fs", "/usr/sbin/mke2fs"),
     ("usr/sbin/e2fsck", "/usr/sbin/e2fsck"),
 ];
+/// Names by which the one program of Kubernetes is called.
+const KUBERNETES_PROGRAMS: [&str; 6] =
+    ["kine", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"];
 const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -78,6 +81,8 @@ pub struct Parts {
     pub modules_builtin: PathBuf,
     /// Image archives that the node imports at boot.
     pub images: Vec<PathBuf>,
+    /// Image archives that a node imports at boot once it serves a cluster.
+    pub cluster_images: Vec<PathBuf>,
     /// Trust anchor of updates.
     pub update_root: String,
 }
@@ -95,6 +100,9 @@ pub fn plan(parts: &Parts) -> Result<Tree> {
     tree.text(path::UPDATE_ROOT, &*parts.update_root)?;
     for image in &parts.images {
         tree.file(&format!("{}/{}", path::PRELOADED_IMAGES, file_name(image)?), image)?;
+    }
+    for image in &parts.cluster_images {
+        tree.file(&format!("{}/{}", path::CLUSTER_IMAGES, file_name(image)?), image)?;
     }
     Ok(tree)
 }
@@ -125,7 +133,9 @@ fn programs(tree: &mut Tree, parts: &Parts) -> Result<()> {
     tree.program("/usr/bin/containerd", &parts.containerd)?;
     tree.program("/usr/bin/containerd-shim-runc-v2", &parts.shim)?;
     tree.program("/usr/bin/kubernetes", &parts.kubernetes)?;
-    tree.link("/usr/bin/kubelet", "kubernetes")?;
+    for name in KUBERNETES_PROGRAMS {
+        tree.link(&format!("/usr/bin/{name}"), "kubernetes")?;
+    }
     for plugin in &parts.cni_plugins {
         tree.program(&format!("{}/{}", path::CNI_BIN, file_name(plugin)?), plugin)?;
     }

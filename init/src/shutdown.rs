@@ -90,7 +90,16 @@ impl Step {
         match self {
             Self::Kubelet => &[Order::Stop("kubelet")],
             Self::Pods => &[Order::TerminatePods],
-            Self::Runtime => &[Order::KillShims, Order::Stop("containerd")],
+            // Nothing of a cluster is waited for: its data store is whole at any moment.
+            Self::Runtime => &[
+                Order::KillShims,
+                Order::Stop("containerd"),
+                Order::Stop("kube-proxy"),
+                Order::Stop("kube-scheduler"),
+                Order::Stop("kube-controller-manager"),
+                Order::Stop("kube-apiserver"),
+                Order::Stop("kine"),
+            ],
             Self::Farewell => &[],
             Self::Own => &[Order::Stop("apid"), Order::Stop("machined")],
             Self::Remains => &[Order::KillAll],
@@ -179,7 +188,9 @@ mod tests {
         seen.kubelet_down = true;
         assert_eq!(shutdown.advance(20, &seen), [Order::TerminatePods]);
         seen.pods_down = true;
-        assert_eq!(shutdown.advance(30, &seen), [Order::KillShims, Order::Stop("containerd")]);
+        let orders = shutdown.advance(30, &seen);
+        assert_eq!(orders[..2], [Order::KillShims, Order::Stop("containerd")]);
+        assert_eq!(orders.last(), Some(&Order::Stop("kine")), "the data store after those that write to it");
         seen.runtime_down = true;
         assert_eq!(shutdown.advance(40, &seen), []);
         assert_eq!(shutdown.advance(340, &seen), [Order::Stop("apid"), Order::Stop("machined")]);

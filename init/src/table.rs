@@ -51,7 +51,7 @@ pub const PODS_CGROUP: &str = "/kubepods";
 /// Cgroup of PID 1 and its helpers.
 pub const INIT_CGROUP: &str = "/init";
 /// Cgroups with children only.
-pub const INNER_CGROUPS: &[&str] = &["/system", "/podruntime"];
+pub const INNER_CGROUPS: &[&str] = &["/system", "/podruntime", "/cluster"];
 
 const MIB: u64 = 1 << 20;
 
@@ -70,6 +70,16 @@ const RUNTIME_RESTART: RestartPolicy = RestartPolicy {
     initial_ms: 500,
     max_ms: 30_000,
     budget: 6,
+    window_ms: 10 * 60_000,
+    minimum_run_ms: 60_000,
+    slow_ms: 60_000,
+};
+
+/// The programs of a cluster wait for each other by ending and trying again; on a slow machine for minutes.
+const CLUSTER_RESTART: RestartPolicy = RestartPolicy {
+    initial_ms: 1_000,
+    max_ms: 30_000,
+    budget: 30,
     window_ms: 10 * 60_000,
     minimum_run_ms: 60_000,
     slow_ms: 60_000,
@@ -137,6 +147,28 @@ const RUNTIME: Service = Service {
     open_files_max: 1_048_576,
     capabilities: CapabilitySet::all(),
     no_new_privileges: false,
+    ..OURS
+};
+
+/// What the programs have in common by which a node serves a cluster: they hold no privilege, and a limit of memory
+/// that only a leak reaches.
+const CLUSTER: Service = Service {
+    spec: Spec {
+        essential: false,
+        readiness: Readiness::Started,
+        restart: CLUSTER_RESTART,
+        stop: StopPolicy { timeout_ms: 10_000, scope: KillScope::Group },
+        ..OURS.spec
+    },
+    autostart: false,
+    limits: Limits {
+        memory_high_bytes: None,
+        memory_max_bytes: Some(512 * MIB),
+        pids_max: Some(1_024),
+        cpu_weight: Some(200),
+    },
+    oom_score_adj: -997,
+    open_files_max: 65_536,
     ..OURS
 };
 
@@ -211,6 +243,48 @@ pub const SERVICES: &[Service] = &[
         cgroup: "/podruntime/kubelet",
         ..RUNTIME
     },
+    Service {
+        spec: Spec {
+            name: "kine",
+            readiness: Readiness::Notify { start_deadline_ms: 180_000, keep_alive_ms: None },
+            ..CLUSTER.spec
+        },
+        program: "/usr/bin/kine",
+        cgroup: "/cluster/kine",
+        ..CLUSTER
+    },
+    Service {
+        spec: Spec {
+            name: "kube-apiserver",
+            dependencies: &["kine"],
+            readiness: Readiness::Notify { start_deadline_ms: 300_000, keep_alive_ms: None },
+            ..CLUSTER.spec
+        },
+        program: "/usr/bin/kube-apiserver",
+        cgroup: "/cluster/kube-apiserver",
+        limits: Limits { memory_max_bytes: Some(2_048 * MIB), ..CLUSTER.limits },
+        ..CLUSTER
+    },
+    Service {
+        spec: Spec { name: "kube-controller-manager", dependencies: &["kube-apiserver"], ..CLUSTER.spec },
+        program: "/usr/bin/kube-controller-manager",
+        cgroup: "/cluster/kube-controller-manager",
+        ..CLUSTER
+    },
+    Service {
+        spec: Spec { name: "kube-scheduler", dependencies: &["kube-apiserver"], ..CLUSTER.spec },
+        program: "/usr/bin/kube-scheduler",
+        cgroup: "/cluster/kube-scheduler",
+        ..CLUSTER
+    },
+    Service {
+        // Rules of nftables and settings of the network.
+        spec: Spec { name: "kube-proxy", ..CLUSTER.spec },
+        program: "/usr/bin/kube-proxy",
+        cgroup: "/cluster/kube-proxy",
+        capabilities: CapabilitySet::NET_ADMIN,
+        ..CLUSTER
+    },
 ];
 
 /// The row of that name.
@@ -261,6 +335,19 @@ mod tests {
         let ntp = find("ntp").unwrap();
         assert_eq!(ntp.capabilities, CapabilitySet::SYS_TIME);
         assert!(ntp.no_new_privileges && ntp.user != 0 && !ntp.spec.essential);
+    }
+
+    #[test]
+    fn who_serves_a_cluster_holds_no_privilege_of_the_node() {
+        for service in SERVICES.iter().filter(|service| service.cgroup.starts_with("/cluster/")) {
+            let allowed = match service.spec.name {
+                "kube-proxy" => CapabilitySet::NET_ADMIN,
+                _ => CapabilitySet::empty(),
+            };
+            assert_eq!(service.capabilities, allowed, "{}", service.spec.name);
+            assert!(service.no_new_privileges && !service.autostart && !service.spec.essential);
+            assert!(service.limits.memory_max_bytes.is_some(), "{}", service.spec.name);
+        }
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub async fn run() -> Result<Infallible, StartupError> {
     let Foundation { disk, boot_state, clock, store, chosen, trust, identity, slot, lost } = foundation;
     let node = describe(&identity);
     let config = &chosen.running.config;
-    etc::render(&node.hostname(config), &node.machine_id, None).map_err(StartupError::Etc)?;
+    etc::render(&node.hostname(config), &node.machine_id, None, config.cluster.is_some())
+        .map_err(StartupError::Etc)?;
 
     let (data_done, data_ready) = watch::channel(false);
     let (switch, config) = watch::channel(Arc::clone(config));

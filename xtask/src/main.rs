@@ -106,6 +106,9 @@ enum Task {
     /// The image whose apid was taken over, for a test that asks for it
     #[command(hide = true)]
     TestHostile,
+    /// Kubernetes' programs for this host, for a test that asks for them
+    #[command(hide = true)]
+    TestKubernetes,
     #[command(hide = true)]
     SdkExec { spec: String },
 }
@@ -144,6 +147,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::SdkExec { spec } => sdk::exec::enter(&spec),
         Task::TestReleases { good } => print(&release::fixtures::provide(repository, good)?),
+        Task::TestKubernetes => print(&build::host_kubernetes(repository)?),
         Task::TestHostile => print(&build::hostile(repository)?),
         Task::Lock => sdk::relock(repository),
         Task::Up { name, fresh } => nodes::up(&build::all(repository)?, &name, fresh),

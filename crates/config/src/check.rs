@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    denied,
+    api_object, denied,
     format::Format,
     kubelet,
     pod::StaticPod,
@@ -115,6 +115,7 @@ impl Walk<'_, '_> {
                 }
             }
             (Type::Pod, Content::Map(_)) => self.pod(node),
+            (Type::ApiObjects, Content::List(items)) => self.objects(node, items),
             (Type::Kubelet, Content::Map(_)) => self.kubelet(node),
             _ => self.mismatch(node, kind, secret),
         }
@@ -134,7 +135,12 @@ impl Walk<'_, '_> {
         let Err(message) = format.check(text) else { return };
         let is_long = matches!(
             format,
-            Format::Certificate | Format::Url | Format::LogUrl | Format::Probe | Format::TimeUrl
+            Format::Certificate
+                | Format::PrivateKey
+                | Format::Url
+                | Format::LogUrl
+                | Format::Probe
+                | Format::TimeUrl
         );
         let quoted = !secret && !is_long;
         // A password in a URL, or a private key pasted for a certificate.
@@ -203,6 +209,27 @@ impl Walk<'_, '_> {
             let at = find(node, &place);
             let path = if place.is_empty() { self.path.clone() } else { format!("{}.{place}", self.path) };
             self.report.fault(self.number, &path, at, error.to_string());
+        }
+    }
+
+    fn objects(&mut self, node: &Node, items: &[Node]) {
+        if items.len() > api_object::OBJECTS_MAX {
+            let message =
+                format!("must hold at most {} objects; use another document", api_object::OBJECTS_MAX);
+            self.fault(node.bytes.start, message);
+        }
+        for (index, item) in items.iter().take(api_object::OBJECTS_MAX).enumerate() {
+            self.within(&format!("[{index}]"), |walk| {
+                if item.get("kind").and_then(Node::text) == Some("Secret") {
+                    walk.report.mask(&item.bytes);
+                }
+                for fault in api_object::faults(&item.to_json()) {
+                    let at = find(item, fault.place);
+                    let path = format!("{}.{}", walk.path, fault.place);
+                    let path = path.trim_end_matches('.');
+                    walk.report.fault(walk.number, path, at, fault.message);
+                }
+            });
         }
     }
 
@@ -287,6 +314,7 @@ fn expected(kind: &Type) -> String {
         Type::Setting => "must be a text or a whole number".into(),
         Type::Port => "must be a port, or a range of ports such as 8000-8010".into(),
         Type::Pod => "must be a Pod (lines of name: value)".into(),
+        Type::ApiObjects => "must be a list of API objects (lines that begin with -)".into(),
     }
 }
 

@@ -94,11 +94,17 @@ impl fmt::Debug for ControlPlane {
     }
 }
 
-/// Objects that a control plane applies to its cluster.
-#[derive(Clone, Debug, PartialEq)]
+/// Objects that a control plane applies to its cluster. `Debug` leaves them out: some may be Secrets.
+#[derive(Clone, PartialEq)]
 pub struct Manifests {
     /// RFC 1123 label.
     pub name: String,
     /// Each with `apiVersion`, `kind` and `metadata.name`.
     pub objects: Vec<Value>,
+}
+
+impl fmt::Debug for Manifests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifests").field("name", &self.name).finish_non_exhaustive()
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::{
-    address, convert_firewall, convert_link,
+    address, convert_cluster, convert_firewall, convert_link,
     documents::{Document, Documents},
     duration::{self, Seconds},
     effective, format,
@@ -22,6 +22,7 @@ pub(crate) fn node_config(documents: &Documents) -> NodeConfig {
     for document in &effective::effective(documents) {
         take(&mut config, document);
     }
+    convert_cluster::fill_dns(&mut config);
     config
 }
 
@@ -71,6 +72,9 @@ fn take(config: &mut NodeConfig, document: &Document) {
             config.time = Some(urls.iter().filter_map(|url| time_url::parse(url).ok()).collect());
         }
         "Update" => config.update = update(fields),
+        "Cluster" => config.cluster = convert_cluster::cluster(fields),
+        "ControlPlane" => config.control_plane = convert_cluster::control_plane(fields),
+        "Manifests" => config.manifests.extend(convert_cluster::manifests(fields)),
         _ => {}
     }
 }

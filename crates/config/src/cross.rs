@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    convert, cross_firewall, cross_link,
+    convert, cross_cluster, cross_firewall, cross_link,
     kind_tables::ITEMS_MAX,
     kinds::DiskSelector,
     log_url::{self, LogDestination},
@@ -25,6 +25,7 @@ pub(crate) fn documents(report: &mut Report<'_>, read: &[Read], unread: bool) {
     for document in of_kind(read, "Firewall") {
         cross_firewall::firewall(report, document, read);
     }
+    cross_cluster::clusters(report, read, unread);
     for document in of_kind(read, "Registry") {
         registry(report, document);
     }

@@ -61,6 +61,7 @@ fn hide(object: &mut Map<String, Value>, fields: &[Field]) {
                 }
             }
             Type::Pod => hide_environment(value),
+            Type::ApiObjects => value.as_array_mut().into_iter().flatten().for_each(hide_secret),
             Type::Bool
             | Type::Integer { .. }
             | Type::Text(_)
@@ -71,6 +72,17 @@ fn hide(object: &mut Map<String, Value>, fields: &[Field]) {
             | Type::Port
             | Type::Kubelet => {}
         }
+    }
+}
+
+/// What a Secret holds; of anything else nothing is secret.
+fn hide_secret(object: &mut Value) {
+    if object.get("kind").and_then(Value::as_str) != Some("Secret") {
+        return;
+    }
+    for field in ["data", "stringData"] {
+        let values = object.get_mut(field).and_then(Value::as_object_mut).into_iter().flatten();
+        values.for_each(|(_, value)| *value = REDACTED.into());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Formats of texts: how each is checked, described and written as a regular expression for editors.
 
 use crate::{
-    address, certificate,
+    address, certificate, cluster_text,
     duration::{self, Seconds},
     log_url,
     pod::is_name,
@@ -81,6 +81,22 @@ pub(crate) enum Format {
     Probe,
     /// `nts` or `ntp`, host and perhaps port.
     TimeUrl,
+    /// Host and perhaps port of an API server.
+    ApiEndpoint,
+    /// Of Kubernetes, `id.secret`.
+    BootstrapToken,
+    /// PEM.
+    PrivateKey,
+    /// 32 bytes in base64.
+    EncryptionKey,
+    /// A DNS name or an IP address.
+    Host,
+    /// A network of pods.
+    PodSubnet,
+    /// A network of Services.
+    ServiceSubnet,
+    /// `key=value:Effect`.
+    Taint,
 }
 
 impl Format {
@@ -151,6 +167,14 @@ impl Format {
             Self::Rate => rate(text),
             Self::Probe => update::probe(text).map(drop),
             Self::TimeUrl => time_url::parse(text).map(drop),
+            Self::ApiEndpoint => cluster_text::endpoint(text).map(drop),
+            Self::BootstrapToken => cluster_text::bootstrap_token(text).map(drop),
+            Self::PrivateKey => cluster_text::private_key(text),
+            Self::EncryptionKey => cluster_text::encryption_key(text),
+            Self::Host => cluster_text::host(text),
+            Self::PodSubnet => cluster_text::pod_subnet(text).map(drop),
+            Self::ServiceSubnet => cluster_text::service_subnet(text).map(drop),
+            Self::Taint => cluster_text::taint(text),
         }
     }
 
@@ -186,6 +210,17 @@ impl Format {
             Self::TimeOfDay => Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"),
             Self::Rate => Some("^[1-9][0-9]*(B|[KMGTP]i?B)$"),
             Self::Probe => Some("^(tcp|https?)://[^@?# ]+$"),
+            Self::ApiEndpoint => Some(r"^([-A-Za-z0-9.]+|\[?[0-9a-fA-F.:]+\]?)(:[0-9]{1,5})?$"),
+            Self::BootstrapToken => Some(r"^[a-z0-9]{6}\.[a-z0-9]{16}$"),
+            Self::PrivateKey => Some(
+                r"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\s[A-Za-z0-9+/=\s]+-----END ([A-Z]+ )?PRIVATE KEY-----",
+            ),
+            Self::EncryptionKey => Some("^[A-Za-z0-9+/]{43}=$"),
+            Self::Host => Some("^[-A-Za-z0-9.:]+$"),
+            Self::PodSubnet | Self::ServiceSubnet => Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
+            Self::Taint => {
+                Some(r"^[-A-Za-z0-9_./]+(=[-A-Za-z0-9_.]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$")
+            }
             Self::TimeUrl => Some(r"^nt[ps]://([-A-Za-z0-9.]+|\[[0-9a-fA-F.:]+\])(:[0-9]{1,5})?/?$"),
         }
     }
@@ -221,6 +256,13 @@ impl Format {
             Self::TimeOfDay => "time of the day, such as `02:00`",
             Self::Rate => "bytes per second, such as `500KiB`",
             Self::Probe => "`tcp://host:port`, or `http` or `https` URL",
+            Self::ApiEndpoint => "host[:port]",
+            Self::BootstrapToken => "bootstrap token, `id.secret`",
+            Self::PrivateKey => "PEM private key",
+            Self::EncryptionKey => "32 bytes in base64",
+            Self::Host => "DNS name or IP address",
+            Self::PodSubnet | Self::ServiceSubnet => "IPv4 network",
+            Self::Taint => "taint, such as `role=camera:NoSchedule`",
             Self::TimeUrl => "`nts://host[:port]` or `ntp://host[:port]`",
         }
     }
@@ -332,6 +374,11 @@ fn sha256(text: &str) -> Result<(), String> {
     need(!text.bytes().any(|byte| byte.is_ascii_uppercase()), "must be in lower case")
 }
 
+/// The value of a label.
+pub(crate) fn label_value(text: &str) -> Result<(), String> {
+    Format::LabelValue.check(text)
+}
+
 fn is_label_value(text: &str) -> bool {
     text.is_empty() || is_qualified_name(text)
 }
@@ -361,7 +408,7 @@ const KUBELET_LABELS: [&str; 11] = [
 ];
 const KUBELET_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
-fn label_key(text: &str) -> Result<(), String> {
+pub(crate) fn label_key(text: &str) -> Result<(), String> {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let valid = is_qualified_name(name) && prefix.is_none_or(is_dns_name);
     need(valid, "must be the key of a label, such as site or example.com/site")?;

@@ -1,6 +1,7 @@
 //! The kinds and their fields. A kind is here only once its controller is.
 
 use crate::{
+    cluster_table::{CLUSTER, CONTROL_PLANE, MANIFESTS},
     firewall_table::FIREWALL,
     format::Format,
     link_tables::{BOND, BRIDGE, DUMMY, INTERFACE, VLAN},
@@ -41,6 +42,9 @@ pub(crate) const KINDS: &[Kind] = &[
     LOGGING,
     TIME,
     UPDATE,
+    CLUSTER,
+    CONTROL_PLANE,
+    MANIFESTS,
 ];
 
 const CERTIFICATES: Type = Type::List { item: &Type::Text(Format::Certificate), min: 1, max: MANY_MAX };

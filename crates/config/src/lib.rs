@@ -7,13 +7,18 @@
 //! A change is merged ([`merge`]), shown ([`diff`]) and planned ([`plan`]) here, and carried out elsewhere.
 
 mod address;
+mod api_object;
 mod certificate;
 mod check;
 mod cluster;
+mod cluster_table;
+mod cluster_text;
 mod convert;
+mod convert_cluster;
 mod convert_firewall;
 mod convert_link;
 mod cross;
+mod cross_cluster;
 mod cross_firewall;
 mod cross_layers;
 mod cross_link;

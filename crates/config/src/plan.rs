@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use crate::{Interface, NodeConfig, Registry, StaticPod, Volume};
+use crate::{Cluster, Interface, Manifests, NodeConfig, Registry, StaticPod, Volume};
 
 /// What is to be done, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,12 @@ pub enum Subject {
     Resolver,
     /// The kubelet's settings.
     Kubelet,
+    /// The cluster that the node belongs to.
+    Cluster,
+    /// What a node needs to serve a cluster.
+    ControlPlane,
+    /// Objects that are applied to the cluster, by the name of their document.
+    Manifests(String),
     /// A static pod.
     StaticPod {
         /// Its namespace.
@@ -107,6 +113,9 @@ impl fmt::Display for Subject {
             Self::Firewall => f.write_str("firewall"),
             Self::Resolver => f.write_str("resolver"),
             Self::Kubelet => f.write_str("kubelet"),
+            Self::Cluster => f.write_str("cluster"),
+            Self::ControlPlane => f.write_str("control plane"),
+            Self::Manifests(name) => write!(f, "manifests {name}"),
             Self::StaticPod { namespace, name } => write!(f, "pod {namespace}/{name}"),
             Self::Registry(host) => write!(f, "registry {host}"),
             Self::TrustedCertificates => f.write_str("trusted certificates"),
@@ -180,6 +189,9 @@ impl Plan {
             | Subject::Resolver => true,
             Subject::Labels
             | Subject::Kubelet
+            | Subject::Cluster
+            | Subject::ControlPlane
+            | Subject::Manifests(_)
             | Subject::StaticPod { .. }
             | Subject::Registry(_)
             | Subject::TrustedCertificates
@@ -224,7 +236,7 @@ fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
         }
         Subject::Firewall => Some(Condition::Firewall),
         Subject::Resolver => new.resolver.is_some().then_some(Condition::Resolver),
-        Subject::Kubelet => Some(Condition::Kubelet),
+        Subject::Kubelet | Subject::Cluster | Subject::ControlPlane => Some(Condition::Kubelet),
         Subject::StaticPod { namespace, name } => pods(new)
             .contains_key(&(namespace.as_str(), name.as_str()))
             .then(|| Condition::Pod { namespace: namespace.clone(), name: name.clone() }),
@@ -240,7 +252,9 @@ fn condition(subject: &Subject, new: &NodeConfig) -> Option<Condition> {
         }
         Subject::Swap => new.swap.is_some().then_some(Condition::Swap),
         Subject::Logging => new.logging.is_some().then_some(Condition::Logging),
-        Subject::Labels | Subject::Time | Subject::Updates | Subject::InstallDisk => None,
+        Subject::Labels | Subject::Manifests(_) | Subject::Time | Subject::Updates | Subject::InstallDisk => {
+            None
+        }
     }
 }
 
@@ -291,7 +305,10 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     let assigns_anew = ASSIGNMENT.iter().any(|name| old.kubelet.get(*name) != new.kubelet.get(*name));
     let effect = if assigns_anew { Effect::Reboot } else { Effect::Restart(&[KUBELET]) };
     draft.whole(effect, Subject::Kubelet, reason::kubelet(old, new));
+    draft.whole(cluster_effect(old, new), Subject::Cluster, reason::cluster(old, new));
+    draft.whole(Effect::Reboot, Subject::ControlPlane, reason::control_plane(old, new));
     draft.pods(&old_pods, &new_pods, false);
+    draft.each(&manifests(old), &manifests(new), Subject::Manifests, reason::manifests);
     let gone = old_volumes.into_iter().filter(|(name, _)| !new_volumes.contains_key(name)).collect();
     draft.each(&gone, &BTreeMap::new(), Subject::Volume, reason::volume);
     draft.whole(Effect::Live, Subject::Trust, reason::trust(old, new));
@@ -302,6 +319,15 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     draft.whole(Effect::Live, Subject::Labels, reason::labels(old, new));
     draft.whole(Effect::Live, Subject::InstallDisk, reason::install_disk(old, new));
     draft.0
+}
+
+/// Which API servers there are, the node learns while it runs; taints matter when it registers. With anything else of a
+/// cluster the pods that run are another's.
+fn cluster_effect(old: &NodeConfig, new: &NodeConfig) -> Effect {
+    let lasting = |config: &NodeConfig| {
+        config.cluster.clone().map(|cluster| Cluster { endpoints: Vec::new(), taints: Vec::new(), ..cluster })
+    };
+    if lasting(old) == lasting(new) { Effect::Live } else { Effect::Reboot }
 }
 
 #[derive(Default)]
@@ -347,6 +373,10 @@ type Pods<'a> = BTreeMap<(&'a str, &'a str), &'a StaticPod>;
 
 fn pods(config: &NodeConfig) -> Pods<'_> {
     config.static_pods.iter().map(|pod| ((pod.namespace.as_str(), pod.name.as_str()), pod)).collect()
+}
+
+fn manifests(config: &NodeConfig) -> BTreeMap<&str, &Manifests> {
+    config.manifests.iter().map(|document| (document.name.as_str(), document)).collect()
 }
 
 fn links(config: &NodeConfig) -> BTreeMap<&str, &Interface> {

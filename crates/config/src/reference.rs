@@ -82,6 +82,7 @@ fn holds(kind: &Type) -> String {
         Type::Setting => "text or whole number".into(),
         Type::Port => "port, or range such as `8000-8010`".into(),
         Type::Pod => "Pod".into(),
+        Type::ApiObjects => "list of API objects".into(),
         Type::Kubelet => "mapping".into(),
     }
 }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    api_object,
     format::Format,
     kubelet,
     parse::API_VERSION,
@@ -97,6 +98,9 @@ fn value(kind: &Type) -> Value {
             json!({"type": ["string", "integer"], "pattern": port::PATTERN, "minimum": 1, "maximum": u16::MAX})
         }
         Type::Pod => pod(),
+        Type::ApiObjects => {
+            json!({"type": "array", "items": api_object::schema(), "maxItems": api_object::OBJECTS_MAX})
+        }
         Type::Kubelet => {
             let fields = kubelet::names().filter_map(|name| Some((name, kubelet::field(name)?)));
             let properties: Map<String, Value> =

@@ -101,6 +101,8 @@ pub(crate) enum Type {
     Port,
     /// A manifest of Kubernetes that the kubelet judges.
     Pod,
+    /// Manifests of Kubernetes that the API server judges.
+    ApiObjects,
     /// Fields of KubeletConfiguration.
     Kubelet,
 }
@@ -158,6 +160,9 @@ mod tests {
                 );
             }
         }
-        assert_eq!(secret_names().collect::<Vec<_>>(), ["password"]);
+        assert_eq!(
+            secret_names().collect::<Vec<_>>(),
+            ["password", "bootstrapToken", "certificateAuthorityKey", "serviceAccountKey", "encryptionKey"]
+        );
     }
 }

@@ -29,7 +29,7 @@ const CASES: &[Case] = &[
     // Versions and kinds.
     case("v1alpha1\nkind: Machine", "v2\nkind: Machine", "v2", "apiVersion", "\"cairn.dev/v2\" is not known to this release; it knows cairn.dev/v1alpha1"),
     case("kind: Machine", "kind: Machin", "kind: Machin", "kind", "did you mean Machine?"),
-    case("kind: Swap", "kind: Cluster", "Cluster", "kind", "\"Cluster\" is not known to this release; it knows Machine, Api,"),
+    case("kind: Swap", "kind: Gadget", "Gadget", "kind", "\"Gadget\" is not known to this release; it knows Machine, Api,"),
     case("kind: Swap\n", "", "apiVersion", "kind", "the field kind is missing"),
     case("apiVersion: cairn.dev/v1alpha1\nkind: Swap", "kind: Swap", "kind: Swap", "apiVersion", "the field apiVersion is missing"),
     case("kind: Swap", "kind: [Swap]", "[Swap]", "kind", "must be a text; this release knows"),
@@ -203,6 +203,18 @@ const CASES: &[Case] = &[
     case("tcp://[2001:db8::1]:443", "tcp://[2001:db8::1]", "probes", "Update.gate.probes[0]", "a host and a port"),
     case("http://127.0.0.1:8080/healthz", "icmp://192.0.2.1", "probes", "Update.gate.probes[1]", "begins with tcp://, http:// or https://"),
     case("metadataExpiry: ignore", "metadataExpiry: never", "metadataExpiry", "Update.metadataExpiry", "one of enforce, ignore"),
+    // Clusters.
+    case("[k8s.example.com, ", "[\"https://k8s.example.com\", ", "https://k8s", "Cluster.endpoints[0]", "without a scheme"),
+    case("abcdef.0123456789abcdef", "abcdef.0123456789", "abcdef.", "Cluster.bootstrapToken", "must be a bootstrap token"),
+    case("podNetwork: external", "podNetwork: flannel", "flannel", "Cluster.podNetwork", "one of cairn, external"),
+    case("role=camera:NoSchedule", "role=camera:Never", "\"role=", "Cluster.taints[0]", "must be a taint"),
+    case("kind: Cluster\n", "kind: Clutter\n", "Clutter", "kind", "did you mean Cluster?"),
+    case("certificateAuthorityKey: |\n  -----BEGIN PRIVATE KEY-----", "certificateAuthorityKey: |\n  -----BEGIN ENCRYPTED PRIVATE KEY-----", "|\n  -----BEGIN ENCRYPTED", "ControlPlane.certificateAuthorityKey", "is encrypted"),
+    case("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "MDEy", "MDEy", "ControlPlane.encryptionKey", "must be 32 bytes in base64"),
+    case("podSubnet: 10.32.0.0/16", "podSubnet: 10.32.0.0/24", "10.32.0.0/24", "ControlPlane.podSubnet", "prefix of /8 to /22"),
+    case("podSubnet: 10.32.0.0/16", "podSubnet: 10.32.0.0/12", "10.33.0.0/20", "ControlPlane.serviceSubnet", "10.33.0.0/20 overlaps podSubnet, 10.32.0.0/12"),
+    case("    kind: Namespace\n", "", "apiVersion: v1\n    metadata: {name: shop}", "Manifests/shop.objects[0].kind", "must say the kind"),
+    case("metadata: {name: shop}", "metadata: {}", "metadata: {}", "Manifests/shop.objects[0].metadata.name", "must name the object"),
 ];
 
 /// The lines, from 1, of the first occurrence of `part` in the document that begins before `change`.
@@ -311,6 +323,9 @@ fn a_hostile_text_gets_a_short_answer() {
 #[test]
 fn secrets_are_in_no_error() {
     for (from, to) in [
+        ("    kind: Secret\n    metadata: {name: till, namespace: shop}", "    kind: Secret"),
+        ("stringData: {token: marjoram}", "stringData: {token: marjoram, token: hunter2}"),
+        ("encryptionKey: MDEy", "encryptionKey: hunter2"),
         ("password: hunter2", "password: [hunter2]"),
         ("password: hunter2", "passwort: hunter2"),
         ("password: hunter2", "password: \"hunter2"),
@@ -326,5 +341,6 @@ fn secrets_are_in_no_error() {
         let errors = parse(&text).unwrap_err();
         let shown = format!("{errors}\n{errors:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("sesame"), "{to}: {shown}");
+        assert!(!shown.contains("marjoram"), "{to}: {shown}");
     }
 }

@@ -1,6 +1,8 @@
 //! A configuration that says everything is read, written and shown as it is.
 
-use config::{Bus, Documents, Expiry, Seconds, Subnet, Weekday, effective, parse, redact};
+use std::net::IpAddr;
+
+use config::{Bus, Documents, Expiry, PodNetwork, Seconds, Subnet, Weekday, effective, parse, redact};
 use firewall::{Firewall, Policy};
 use netplan::{Bond, BondMode, Bridge, Device, HashPolicy, Kind, LacpRate};
 use serde_json::json;
@@ -43,6 +45,27 @@ fn every_field_reaches_the_controllers() {
     let urls: Vec<String> = logging.destinations.iter().map(ToString::to_string).collect();
     assert_eq!(urls, ["tcp://logs.example.com:5514", "udp://[2001:db8::9]:514"]);
     assert_eq!(logging.fields["site"], "harbour");
+}
+
+#[test]
+fn a_cluster_is_joined_and_served() {
+    let config = parse(GOOD).unwrap();
+    let cluster = config.cluster.unwrap();
+    let endpoints: Vec<String> = cluster.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["k8s.example.com:6443", "[2001:db8::10]:7443"]);
+    assert_eq!((cluster.certificate_authorities.len(), cluster.domain.as_str()), (1, "shop.local"));
+    assert_eq!((cluster.bootstrap_token.id.as_str(), cluster.pod_network), ("abcdef", PodNetwork::External));
+    assert_eq!(cluster.bootstrap_token.secret, "0123456789abcdef");
+    assert_eq!(cluster.dns, [IpAddr::from([10, 33, 0, 10])], "the tenth of the Services' addresses");
+    assert_eq!(cluster.taints, ["role=camera:NoSchedule"]);
+    let plane = config.control_plane.unwrap();
+    assert_eq!(
+        (plane.pod_subnet.to_string(), plane.service_subnet.to_string()),
+        ("10.32.0.0/16".into(), "10.33.0.0/20".into())
+    );
+    assert_eq!(plane.alternative_names, ["k8s.example.com", "192.0.2.99"]);
+    assert!(plane.certificate_authority_key.starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    assert_eq!((config.manifests[0].name.as_str(), config.manifests[0].objects.len()), ("shop", 2));
 }
 
 #[test]
@@ -157,7 +180,10 @@ fn documents_are_written_as_they_were_read() {
             "Bridge/lan",
             "Dummy/services",
             "Time",
-            "Firewall"
+            "Firewall",
+            "Cluster",
+            "ControlPlane",
+            "Manifests/shop"
         ]
     );
     assert_eq!(documents.to_yaml().unwrap(), GOOD);
@@ -198,6 +224,9 @@ fn secrets_are_shown_nowhere() {
     let config = parse(GOOD).unwrap();
     for text in [shown.clone(), format!("{documents:?}"), format!("{config:?}")] {
         assert!(!text.contains("hunter2") && !text.contains("sesame"), "{text}");
+        for secret in ["abcdef.0123456789abcdef", "c2FnZQ==", "MDEyMzQ1", "marjoram"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
     }
     assert!(shown.contains("username: shop") && shown.contains("# The other port."), "{shown}");
 }

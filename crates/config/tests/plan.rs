@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{
-    Credentials, DiskSelector, Interface, LogDestination, Logging, NodeConfig, Registry, Resolver, Seconds,
-    StaticPod, Subnet, Swap, TimeServer, Transport, Update, Volume, parse,
+    ApiEndpoint, BootstrapToken, Cluster, ControlPlane, Credentials, DiskSelector, Interface, LogDestination,
+    Logging, Manifests, NodeConfig, PodNetwork, Registry, Resolver, Seconds, StaticPod, Subnet, Swap,
+    TimeServer, Transport, Update, Volume, parse,
     plan::{Condition, Effect, Plan, Subject, plan},
 };
 use firewall::{Firewall, Policy, Ports, Protocol, Rule, Source};
+use netplan::Prefix;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -108,6 +110,26 @@ fn reasons_say_what_changes() {
             "addresses: [192.0.2.17, \"2001:db8::17\"]\n",
             "addresses: [198.51.100.4]\n",
             "restart apid: Api.addresses changes from [192.0.2.17, 2001:db8::17] to [198.51.100.4]\n",
+        ),
+        (
+            "[k8s.example.com, ",
+            "[",
+            "live cluster: Cluster.endpoints changes from [k8s.example.com:6443, [2001:db8::10]:7443] to [[2001:db8::10]:7443]\n",
+        ),
+        (
+            "abcdef.0123456789abcdef",
+            "abcdef.1123456789abcdef",
+            "reboot cluster: Cluster.bootstrapToken changes\n",
+        ),
+        (
+            "alternativeNames: [k8s.example.com, 192.0.2.99]",
+            "alternativeNames: [k8s.example.com]",
+            "reboot control plane: ControlPlane.alternativeNames changes from [k8s.example.com, 192.0.2.99] to [k8s.example.com]\n",
+        ),
+        (
+            "stringData: {token: marjoram}",
+            "stringData: {token: thyme}",
+            "live manifests shop: Manifests/shop.objects: 1 new or changed, 1 removed or changed\n",
         ),
     ] {
         assert_eq!(change(from, to).to_string(), expected);
@@ -261,6 +283,34 @@ fn firewall() -> impl Strategy<Value = Option<Firewall>> {
     prop::option::of(parts.prop_map(|(default, api, pods, allow)| Firewall { default, api, pods, allow }))
 }
 
+fn clusters() -> impl Strategy<Value = (Option<Cluster>, Option<ControlPlane>, Vec<Manifests>)> {
+    let cluster = (1_u16..3, list(), "[ab]", list(), any::<bool>()).prop_map(
+        |(port, authorities, secret, taints, external)| Cluster {
+            endpoints: vec![ApiEndpoint { host: "a.example".into(), port }],
+            certificate_authorities: authorities,
+            bootstrap_token: BootstrapToken { id: "id".into(), secret: format!("{PASSWORD}{secret}") },
+            dns: Vec::new(),
+            domain: "cluster.local".into(),
+            taints,
+            pod_network: if external { PodNetwork::External } else { PodNetwork::Cairn },
+        },
+    );
+    let plane = ("[ab]", "[ab]", list()).prop_map(|(key, other, alternative_names)| ControlPlane {
+        certificate_authority_key: format!("{PASSWORD}{key}"),
+        service_account_key: format!("{PASSWORD}{other}"),
+        encryption_key: format!("{PASSWORD}{other}"),
+        alternative_names,
+        pod_subnet: Prefix::new([10, 244, 0, 0].into(), 16),
+        service_subnet: Prefix::new([10, 96, 0, 0].into(), 12),
+    });
+    let object = (0_u8..3).prop_map(|value| json!({"kind": "Secret", "data": format!("{PASSWORD}{value}")}));
+    let manifests = prop::collection::btree_map("[ab]", prop::collection::vec(object, 0..3), 0..3);
+    let manifests = manifests.prop_map(|documents| {
+        documents.into_iter().map(|(name, objects)| Manifests { name, objects }).collect()
+    });
+    (prop::option::of(cluster), prop::option::of(plane), manifests)
+}
+
 fn destination(port: u16) -> LogDestination {
     LogDestination { transport: Transport::Tcp, host: "a.example".into(), port }
 }
@@ -279,7 +329,8 @@ fn node() -> impl Strategy<Value = NodeConfig> {
     let second = ((interfaces(), firewall()), prop::option::of(list()), words(), pods(), registries());
     let volumes = prop::collection::btree_map("[ab]", selector(), 0..3);
     let time = prop::option::of(list().prop_map(|hosts| hosts.iter().map(TimeServer::plain).collect()));
-    let third = (list(), words(), volumes, prop::option::of(1_u32..3), logging(), (time, update()));
+    let third =
+        (list(), words(), volumes, prop::option::of(1_u32..3), logging(), (time, update(), clusters()));
     (first, second, third).prop_map(|(first, second, third)| {
         let kubelet = second.2.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         let resolver = second.1.map(|search| Resolver { servers: vec![[192, 0, 2, 53].into()], search });
@@ -303,6 +354,9 @@ fn node() -> impl Strategy<Value = NodeConfig> {
             logging: third.4,
             time: third.5.0,
             update: third.5.1,
+            cluster: third.5.2.0,
+            control_plane: third.5.2.1,
+            manifests: third.5.2.2,
         }
     })
 }
@@ -315,6 +369,11 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
     }
     match subject {
         Subject::HostName => node.hostname = new.hostname.clone(),
+        Subject::Cluster => node.cluster = new.cluster.clone(),
+        Subject::ControlPlane => node.control_plane = new.control_plane.clone(),
+        Subject::Manifests(name) => {
+            replace(&mut node.manifests, &new.manifests, |document| document.name == *name);
+        }
         Subject::Labels => node.labels = new.labels.clone(),
         Subject::Trust => {
             node.client_cas = new.client_cas.clone();

@@ -117,6 +117,12 @@ fn what_a_schema_can_tell_is_refused() {
         ("protocol: udp", "protocol: sctp"),
         ("[trunk, lan]", "['trunk*']"),
         ("from: [10.0.0.0/8,", "from: [10.0.0.0,"),
+        ("[k8s.example.com, ", "[\"https://k8s.example.com\", "),
+        ("abcdef.0123456789abcdef", "abcdef.0123456789"),
+        ("role=camera:NoSchedule", "role=camera:Never"),
+        ("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "MDEy"),
+        ("podSubnet: 10.32.0.0/16", "podSubnet: 10.32.0.0"),
+        ("    kind: Namespace\n", ""),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");

@@ -164,6 +164,8 @@ pub const API_PORT: u16 = 50000;
 pub const CLUSTER_API_PORT: u16 = 6443;
 /// TCP port on loopback at which a node reaches whichever API server of its cluster answers.
 pub const CLUSTER_BALANCER_PORT: u16 = 7445;
+/// Name by which a node calls the API servers of its cluster. Their certificates hold it, whoever made the cluster.
+pub const CLUSTER_API_NAME: &str = "kubernetes";
 /// User and group id of apid.
 pub const APID_UID: u32 = 100;
 /// User and group id of the time daemon.

@@ -65,6 +65,8 @@ pub const KUBELET_CERTIFICATES: &str = "/var/lib/kubelet/pki";
 pub const MANIFESTS: &str = "/run/cairn/kubernetes/manifests";
 /// Images shipped with the OS: OCI layouts as tar archives.
 pub const PRELOADED_IMAGES: &str = "/usr/share/cairn/images";
+/// Archives of images that only a node that serves a cluster imports.
+pub const CLUSTER_IMAGES: &str = "/usr/share/cairn/cluster-images";
 /// Images taken over from a configuration volume.
 pub const IMPORTED_IMAGES: &str = "/var/lib/cairn/images";
 /// OCI runtime.

@@ -15,6 +15,7 @@ use super::{config_convert as convert, config_status as refusal, signed};
 use crate::{
     configuration::{self, Accepted, Change, Outcome, Report, View, Whole},
     context::Context,
+    probes,
 };
 
 /// Largest request: a configuration of the greatest length, with what a message and a signature add.
@@ -102,6 +103,12 @@ impl api::config_service_server::ConfigService for Service {
         let Whole { text, config } = self.resolve(change, view).await?;
         let signer = signer.unwrap_or_default();
         self.0.identity.still_admits(&config, &signer).map_err(|error| refusal::lock_out(&error))?;
+        if !accept_unreachable
+            && let Some(why) =
+                probes::cluster_refusal(&running.config, &config, &self.0.release.kubernetes).await
+        {
+            return Err(refusal::cluster(&why));
+        }
         let plan = convert::plan(&plan(&running.config, &config));
         let created_s = i64::try_from(self.0.identity.floor_s()).unwrap_or(i64::MAX);
         let change = Change { base, mode, timeout_s, author, created_s, accept_unreachable, text, config };

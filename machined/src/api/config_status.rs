@@ -51,6 +51,13 @@ pub fn lock_out(error: &IdentityError) -> Status {
     ))
 }
 
+/// A cluster that would not take the node in.
+pub fn cluster(why: &str) -> Status {
+    Status::failed_precondition(format!(
+        "the node would not become a member: {why}; with --accept-unreachable the configuration is taken all the same"
+    ))
+}
+
 /// Not granted as things are.
 pub fn change(error: &Refused) -> Status {
     let code = match error {

@@ -54,6 +54,16 @@ fn fill(value: &mut Value, former: Option<&Value>) -> bool {
 }
 
 fn counterpart<'a>(item: &Value, place: usize, former: &'a [Value]) -> Option<&'a Value> {
+    // Objects of the Kubernetes API.
+    if item.pointer("/metadata/name").is_some() {
+        let identity = |object: &'a Value| {
+            ["/apiVersion", "/kind", "/metadata/namespace", "/metadata/name"]
+                .map(|field| object.pointer(field))
+        };
+        let wanted = ["/apiVersion", "/kind", "/metadata/namespace", "/metadata/name"]
+            .map(|field| item.pointer(field));
+        return former.iter().find(|other| identity(other) == wanted);
+    }
     match item.get("name") {
         Some(name) => former.iter().find(|other| other.get("name") == Some(name)),
         None => former.get(place),

@@ -16,7 +16,7 @@ pub async fn run(context: &Context) {
         let config = follower.current();
         let now = *address.borrow_and_update();
         let hostname = context.node.hostname(&config);
-        if let Err(error) = etc::render(&hostname, &context.node.machine_id, now) {
+        if let Err(error) = etc::render(&hostname, &context.node.machine_id, now, config.cluster.is_some()) {
             tracing::error!(%error, "the host name is not set everywhere");
         }
         follower.settle(&config);

@@ -10,6 +10,7 @@ mod condition;
 mod containerd;
 mod images;
 mod manifests;
+mod member;
 mod oci;
 mod pki;
 mod pod;
@@ -39,6 +40,9 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Archives of images, those of the OS first.
 const IMAGE_FOLDERS: [&str; 2] = [path::PRELOADED_IMAGES, path::IMPORTED_IMAGES];
+/// Those of a node that serves a cluster.
+const CLUSTER_IMAGE_FOLDERS: [&str; 3] =
+    [path::PRELOADED_IMAGES, path::CLUSTER_IMAGES, path::IMPORTED_IMAGES];
 
 /// Runs for ever.
 pub async fn run(context: Arc<Context>) {
@@ -68,7 +72,7 @@ async fn start(context: &Context, follower: &mut Follower) {
     loop {
         let config = follower.current();
         let error = match prepare(context, &config).await {
-            Ok(()) => match services::start(&context.control).await {
+            Ok(()) => match services::start(&context.control, &config).await {
                 Ok(()) => return,
                 Err(error) => error_chain(&error),
             },
@@ -133,7 +137,9 @@ async fn provide_images(context: &Context, tried: &watch::Sender<bool>) {
 
 /// Imports images; returns whether it is worth another attempt.
 async fn import(context: &Context) -> bool {
-    let outcome = images::import(&context.store, Path::new(path::CONTAINERD), &IMAGE_FOLDERS).await;
+    let serves = context.config.borrow().control_plane.is_some();
+    let folders = if serves { &CLUSTER_IMAGE_FOLDERS[..] } else { &IMAGE_FOLDERS };
+    let outcome = images::import(&context.store, Path::new(path::CONTAINERD), folders).await;
     let (message, again) = match outcome {
         Ok(images::Outcome { failed: 0, .. }) => {
             context.health.set("images", Status::Healthy, "Imported", "");

@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{NodeConfig, Registry};
+use config::{NodeConfig, POD_SUBNET, Registry};
 use layout::path;
 
 use super::{
+    member::{self, MemberError},
     pki::{self, PkiError},
     registry, render,
 };
@@ -24,7 +25,7 @@ const KUBELET_FOLDER: &str = "/var/lib/kubelet";
 const ASSIGNMENTS: [&str; 2] = ["cpu_manager_state", "memory_manager_state"];
 
 /// CNI configuration behind the link in /etc.
-const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
+pub(super) const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
 /// Directories: targets of links in the read-only root, and those that are only ever looked into.
 const DIRECTORIES: [&str; 4] =
     ["/var/opt/cni/bin", "/run/cairn/cni/net.d", render::REGISTRIES, path::MANIFESTS];
@@ -77,6 +78,9 @@ pub enum PrepareError {
         #[source]
         source: io::Error,
     },
+    /// Membership in a cluster.
+    #[error("the kubelet cannot be a member of the cluster")]
+    Member(#[source] MemberError),
     /// Certificates.
     #[error("the kubelet has no certificates")]
     Pki(#[source] PkiError),
@@ -92,8 +96,13 @@ pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> 
         forget_assignments(Path::new(KUBELET_FOLDER))?;
     }
     write(path::CONTAINERD_CONFIG, &render::containerd())?;
-    write(path::KUBELET_CONFIG, &render::kubelet(&config.kubelet))?;
-    write(CNI_CONFIG_FILE, &render::cni())?;
+    write(path::KUBELET_CONFIG, &render::kubelet(config))?;
+    match &config.cluster {
+        None => write(CNI_CONFIG_FILE, &render::cni(POD_SUBNET.prefix()))?,
+        Some(cluster) => {
+            member::prepare(hostname, cluster, &member::Places::of_a_node()).map_err(PrepareError::Member)?;
+        }
+    }
     write(render::TRUSTED_CAS, &trusted(&config.trusted_certificates)?)?;
     registries(&config.registries)?;
     pki::provide(Path::new(render::KUBELET_PKI), hostname).map_err(PrepareError::Pki)

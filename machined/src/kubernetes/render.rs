@@ -1,8 +1,11 @@
 //! Configuration of containerd, the kubelet and CNI, as text. Pure: what depends on the node is an argument.
 
-use config::POD_SUBNET;
+use config::{NodeConfig, POD_SUBNET};
 use layout::path;
-use serde_json::{Map, Value, json};
+use netplan::Prefix;
+use serde_json::{Value, json};
+
+use super::member;
 
 /// Holds the namespaces of each pod.
 pub const PAUSE_IMAGE: &str = "localhost/cairn/pause:1";
@@ -20,6 +23,10 @@ pub const KUBELET_HEALTH_PORT: u16 = 10248;
 /// Which address has which pod. Not on DATA: no sandbox outlives a boot, but after a power cut its reservation would,
 /// and nobody would ever return it.
 const POD_ADDRESSES: &str = "/run/cairn/cni/networks";
+/// For containerd, the kubelet, a few shims and ours.
+const OWN_MEMORY: &str = "192Mi";
+/// For a cluster's programs besides.
+const SERVING_MEMORY: &str = "640Mi";
 /// Cgroup of the shims; PID 1 makes it.
 const SHIM_CGROUP: &str = "/podruntime/shims";
 
@@ -94,15 +101,13 @@ disabled_plugins = [{disabled}]
     )
 }
 
-/// KubeletConfiguration of a node without an API server, as JSON (which is YAML). `settings` are laid over it: the
-/// configuration's own, which were checked to touch nothing that is Cairn's.
-pub fn kubelet(settings: &Map<String, Value>) -> String {
+/// KubeletConfiguration, as JSON (which is YAML). The configuration's own settings are laid over it, which were checked to
+/// touch nothing that is Cairn's.
+pub fn kubelet(node: &NodeConfig) -> String {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "staticPodPath": path::MANIFESTS,
-        "podCIDR": POD_SUBNET.to_string(),
-        "registerNode": false,
         "containerRuntimeEndpoint": format!("unix://{}", path::CONTAINERD),
         "resolvConf": format!("{}/resolv.conf", path::RUN_ETC),
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
@@ -116,8 +121,11 @@ pub fn kubelet(settings: &Map<String, Value>) -> String {
         "shutdownGracePeriod": "0s",
         "shutdownGracePeriodCriticalPods": "0s",
     });
-    let mut config = merge([config, kubelet_api(), kubelet_resources()]);
-    for (name, value) in settings {
+    let by_itself = || json!({"registerNode": false, "podCIDR": POD_SUBNET.to_string()});
+    let membership = node.cluster.as_ref().map_or_else(by_itself, member::settings);
+    let resources = kubelet_resources(node.control_plane.is_some());
+    let mut config = merge([config, kubelet_api(), resources, membership]);
+    for (name, value) in &node.kubelet {
         lay_over(&mut config[name.as_str()], value);
     }
     format!("{config:#}\n")
@@ -163,11 +171,11 @@ fn kubelet_api() -> Value {
 }
 
 /// Who may use how much. Pods are bounded as a whole; the daemons are not, so that no limit of theirs kills them.
-fn kubelet_resources() -> Value {
+fn kubelet_resources(serves_cluster: bool) -> Value {
+    let memory = if serves_cluster { SERVING_MEMORY } else { OWN_MEMORY };
     json!({
         "enforceNodeAllocatable": ["pods"],
-        // containerd, the kubelet, a few shims and ours.
-        "systemReserved": {"memory": "192Mi"},
+        "systemReserved": {"memory": memory},
         "evictionHard": {"pid.available": "5%"},
         "mergeDefaultEvictionSettings": true,
         "imageGCHighThresholdPercent": 85,
@@ -187,8 +195,8 @@ fn merge(parts: impl IntoIterator<Item = Value>) -> Value {
     Value::Object(fields.flatten().collect())
 }
 
-/// The CNI configuration list of the pod network.
-pub fn cni() -> String {
+/// The CNI configuration list of a pod network with these addresses.
+pub fn cni(subnet: Prefix) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
         "name": "cairn",
@@ -203,7 +211,7 @@ pub fn cni() -> String {
                 "ipam": {
                     "type": "host-local",
                     "dataDir": POD_ADDRESSES,
-                    "ranges": [[{"subnet": POD_SUBNET.to_string()}]],
+                    "ranges": [[{"subnet": subnet.to_string()}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },
@@ -215,6 +223,8 @@ pub fn cni() -> String {
 
 #[cfg(test)]
 mod tests {
+    use config::{BootstrapToken, Cluster, ControlPlane, PodNetwork};
+
     use super::*;
 
     #[test]
@@ -235,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_kubelet_listens_on_loopback_only_and_lets_nobody_in_unknown() {
-        let config: Value = serde_json::from_str(&kubelet(&Map::new())).unwrap();
+        let config: Value = serde_json::from_str(&kubelet(&NodeConfig::default())).unwrap();
         assert_eq!(config["address"], "127.0.0.1");
         assert_eq!(config["healthzBindAddress"], "127.0.0.1");
         assert_eq!(config["readOnlyPort"], 0);
@@ -247,10 +257,50 @@ mod tests {
     }
 
     #[test]
+    fn a_member_takes_orders_from_its_cluster_alone() {
+        let cluster = Cluster {
+            endpoints: Vec::new(),
+            certificate_authorities: Vec::new(),
+            bootstrap_token: BootstrapToken { id: "abcdef".into(), secret: "0123456789abcdef".into() },
+            dns: vec![[10, 96, 0, 10].into()],
+            domain: "shop.local".into(),
+            taints: Vec::new(),
+            pod_network: PodNetwork::Cairn,
+        };
+        let mut node = NodeConfig { cluster: Some(cluster), ..NodeConfig::default() };
+        let config: Value = serde_json::from_str(&kubelet(&node)).unwrap();
+        assert_eq!((&config["registerNode"], &config["podCIDR"]), (&json!(true), &Value::Null));
+        assert_eq!(config["authentication"]["anonymous"]["enabled"], false);
+        assert_eq!(config["authentication"]["x509"]["clientCAFile"], path::CLUSTER_CAS);
+        assert_eq!(config["authorization"]["mode"], "Webhook");
+        assert_eq!(
+            (&config["readOnlyPort"], &config["healthzBindAddress"]),
+            (&json!(0), &json!("127.0.0.1"))
+        );
+        assert_eq!(
+            (&config["clusterDNS"], &config["clusterDomain"]),
+            (&json!(["10.96.0.10"]), &json!("shop.local"))
+        );
+        assert_eq!(config["systemReserved"]["memory"], "192Mi");
+        node.control_plane = Some(ControlPlane {
+            certificate_authority_key: String::new(),
+            service_account_key: String::new(),
+            encryption_key: String::new(),
+            alternative_names: Vec::new(),
+            pod_subnet: POD_SUBNET.prefix(),
+            service_subnet: POD_SUBNET.prefix(),
+        });
+        let config: Value = serde_json::from_str(&kubelet(&node)).unwrap();
+        assert_eq!(config["systemReserved"]["memory"], "640Mi");
+    }
+
+    #[test]
     fn settings_are_laid_over_field_by_field() {
         let settings =
             json!({"maxPods": 20, "evictionHard": {"memory.available": "5%"}, "syncFrequency": "30s"});
-        let config: Value = serde_json::from_str(&kubelet(settings.as_object().unwrap())).unwrap();
+        let kubelet_settings = settings.as_object().unwrap().clone();
+        let node = NodeConfig { kubelet: kubelet_settings, ..NodeConfig::default() };
+        let config: Value = serde_json::from_str(&kubelet(&node)).unwrap();
         assert_eq!(config["maxPods"], 20);
         assert_eq!(config["syncFrequency"], "30s");
         assert_eq!(config["evictionHard"], json!({"memory.available": "5%", "pid.available": "5%"}));
@@ -258,7 +308,7 @@ mod tests {
 
     #[test]
     fn addresses_of_pods_do_not_outlive_the_boot() {
-        let config: Value = serde_json::from_str(&cni()).unwrap();
+        let config: Value = serde_json::from_str(&cni(POD_SUBNET.prefix())).unwrap();
         let ipam = &config["plugins"][0]["ipam"];
         assert!(ipam["dataDir"].as_str().unwrap().starts_with("/run/"));
         assert_eq!(ipam["ranges"][0][0]["subnet"], POD_SUBNET.to_string());

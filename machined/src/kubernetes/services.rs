@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use config::NodeConfig;
 use control::{ControlError, Request, Response, ServiceName};
 use resource::{Spec as _, spec::Service};
 use tokio::{
@@ -12,6 +13,7 @@ use tokio::{
 
 use super::{
     condition::{self, Verdict},
+    member,
     render::{GO_ENVIRONMENT, KUBELET_HEALTH_PORT},
 };
 use crate::{
@@ -52,12 +54,11 @@ pub enum StartError {
 }
 
 /// Parameterises and starts both. PID 1 starts the kubelet once containerd is ready.
-pub async fn start(control: &Control) -> Result<(), StartError> {
+pub async fn start(control: &Control, node: &NodeConfig) -> Result<(), StartError> {
     let config = |path: &str| vec!["--config".to_owned(), path.to_owned()];
-    let arguments = [
-        (CONTAINERD, config(layout::path::CONTAINERD_CONFIG)),
-        (KUBELET, config(layout::path::KUBELET_CONFIG)),
-    ];
+    let mut kubelet = config(layout::path::KUBELET_CONFIG);
+    kubelet.extend(member::arguments(node));
+    let arguments = [(CONTAINERD, config(layout::path::CONTAINERD_CONFIG)), (KUBELET, kubelet)];
     for (name, arguments) in arguments {
         let name = ServiceName(name.to_owned());
         let environment =

@@ -91,7 +91,7 @@ pub async fn run(release: &Release, control: &Control) -> Result<(), Maintenance
     let Ground { disk, keys, trust, door } = ground;
     let node = NodeIdentity { node_id: keys.node_id.to_string(), machine_id: keys.machine_id.clone() };
     let hostname = node.hostname(&config::NodeConfig::default());
-    etc::render(&hostname, &node.machine_id, None).map_err(MaintenanceError::Etc)?;
+    etc::render(&hostname, &node.machine_id, None, false).map_err(MaintenanceError::Etc)?;
     let (address, health, resources) = (watch::Sender::new(None), Health::default(), Store::default());
     let clock = BootClock::open().map_err(MaintenanceError::Clock)?;
     let store = Arc::new(GenerationStore::at(Path::new(path::STATE)));

@@ -3,6 +3,7 @@
 //!
 //! `target.rs` says what a change introduces (pure); the others ask, and return only when they are answered.
 
+mod api_server;
 mod log_server;
 mod mirror;
 mod name_server;
@@ -22,6 +23,7 @@ use nix::{
 use tokio::time::{sleep, timeout};
 
 use crate::network::arp;
+pub use api_server::refusal as cluster_refusal;
 use target::{Target, introduced};
 
 /// For one answer. A link that negotiates anew, or a server at the far end of a satellite, takes seconds.

@@ -60,6 +60,15 @@ pub struct Hostile {
     pub root_image: PathBuf,
 }
 
+/// Kubernetes' programs for this host; tests alone have them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostKubernetes {
+    /// kubectl.
+    pub kubectl: PathBuf,
+    /// The programs of the image in one, which goes by the name that it is called by.
+    pub kubernetes: PathBuf,
+}
+
 /// Releases that the nodes of [`Bed::disk`] trust.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Releases {
@@ -161,6 +170,11 @@ impl Bed {
     /// The release of [`Self::disk`] with an apid that was taken over. The first call builds it, which takes minutes.
     pub fn hostile(&self) -> Result<Hostile> {
         self.made(&["test-hostile"])
+    }
+
+    /// Kubernetes' programs for this host. The first call builds kubectl, which takes a minute.
+    pub fn host_kubernetes(&self) -> Result<HostKubernetes> {
+        self.made(&["test-kubernetes"])
     }
 
     /// What the build tool makes for tests that ask for it.

@@ -152,15 +152,18 @@ pub fn hostile(inputs: &Inputs, apid: &Artifact) -> Result<Hostile> {
 
 fn containers(inputs: &Inputs) -> Result<Artifact> {
     let key = key(inputs, "container-images")?.text(&inputs.rust.statics.key);
-    cache::artifact_in(&inputs.store, "container-images", key, "pause, hello and probe", |into| {
-        for name in ["pause", "hello", "probe"] {
-            let program = fs::read(inputs.rust.statics.path.join(name))?;
-            let image: ContainerImage = match name {
-                "pause" => oci::pause(&program),
-                "hello" => oci::hello(&program),
-                _ => oci::probe(&program),
-            };
-            fs::write(into.join(format!("{name}.tar")), image.archive()?)?;
+    let key = inputs.go.keys.iter().fold(key, |key, component| key.text(component));
+    cache::artifact_in(&inputs.store, "container-images", key, "pause, hello, probe and CoreDNS", |into| {
+        let (statics, coredns) = (&inputs.rust.statics.path, &inputs.go.coredns);
+        let images: [(&str, &Path, fn(&[u8]) -> ContainerImage); 4] = [
+            ("pause", statics, oci::pause),
+            ("hello", statics, oci::hello),
+            ("probe", statics, oci::probe),
+            ("coredns", coredns, oci::coredns),
+        ];
+        for (name, folder, image) in images {
+            let program = fs::read(folder.join(name))?;
+            fs::write(into.join(format!("{name}.tar")), image(&program).archive()?)?;
         }
         Ok(())
     })
@@ -226,6 +229,7 @@ pub fn parts(inputs: &Inputs, containers: &Path) -> Result<Parts> {
         sdk: inputs.sdk.root.clone(),
         modules_builtin: inputs.kernel.modules_builtin.clone(),
         images: ["pause", "hello"].map(|name| containers.join(format!("{name}.tar"))).into(),
+        cluster_images: vec![containers.join("coredns.tar")],
         update_root: inputs.update_root.clone(),
     })
 }

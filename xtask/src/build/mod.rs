@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use testbed::{
     accelerator::{self, Accelerator},
-    bed::Hostile,
+    bed::{HostKubernetes, Hostile},
     node::Tools,
     programs::Programs,
 };
@@ -92,6 +92,13 @@ pub fn hostile(repository: &Path) -> Result<Hostile> {
     let sdk = sdk::provide(repository)?;
     let kernel = kernel::provide(repository, &sdk)?;
     image::hostile(&inputs(repository, &sdk, &kernel)?, &rust::hostile(repository, &sdk)?)
+}
+
+/// Builds Kubernetes' programs and its client for tests.
+pub fn host_kubernetes(repository: &Path) -> Result<HostKubernetes> {
+    let sdk = sdk::provide(repository)?;
+    let kubernetes = go::provide(repository, &sdk)?.kubernetes.join("kubernetes");
+    Ok(HostKubernetes { kubectl: go::kubectl(repository, &sdk)?.path.join("kubectl"), kubernetes })
 }
 
 /// Builds osctl with the host's cargo.

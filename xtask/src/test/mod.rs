@@ -142,6 +142,7 @@ fn qemu(repository: &Path, built: &Built, options: &Options, deadline: Option<In
     if filter.is_none() {
         // Tests ask for them: made now, they keep no other test waiting.
         build::hostile(repository)?;
+        build::host_kubernetes(repository)?;
         release::fixtures::provide(repository, RELEASES)?;
     }
     let bed = bed(repository, built, "test", options.long)?;

@@ -11,7 +11,10 @@ use firewall::Firewall;
 use netplan::{Bond, BondMode, Bridge, Device, Selector};
 use serde_json::Value;
 
-use crate::{DiskSelector, Expiry, Interface, NodeConfig, Registry, StaticPod, Update, Volume};
+use crate::{
+    Cluster, ControlPlane, DiskSelector, Expiry, Interface, Manifests, NodeConfig, PodNetwork, Registry,
+    StaticPod, Update, Volume,
+};
 
 /// Longest value that is shown.
 const VALUE_MAX_CHARS: usize = 64;
@@ -144,6 +147,65 @@ pub(super) fn kubelet(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
         config.kubelet.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
     };
     maps("Kubelet", &shown(old), &shown(new))
+}
+
+pub(super) fn cluster(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = match (&old.cluster, &new.cluster) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("Cluster is added".into()),
+        (Some(_), None) => return Some("Cluster is removed".into()),
+        (Some(old), Some(new)) => (old, new),
+    };
+    let network = |cluster: &Cluster| match cluster.pod_network {
+        PodNetwork::Cairn => "cairn",
+        PodNetwork::External => "external",
+    };
+    let token = (old.bootstrap_token != new.bootstrap_token).then(|| "Cluster.bootstrapToken changes".into());
+    joined([
+        changed("Cluster.endpoints", list(&old.endpoints).as_ref(), list(&new.endpoints).as_ref()),
+        sets("Cluster.certificateAuthorities", &old.certificate_authorities, &new.certificate_authorities),
+        token,
+        changed("Cluster.dns", list(&old.dns).as_ref(), list(&new.dns).as_ref()),
+        changed("Cluster.domain", Some(&old.domain), Some(&new.domain)),
+        changed("Cluster.podNetwork", Some(&network(old)), Some(&network(new))),
+        changed("Cluster.taints", list(&old.taints).as_ref(), list(&new.taints).as_ref()),
+    ])
+    .or_else(|| (old != new).then(|| "Cluster.certificateAuthorities change their order".into()))
+}
+
+pub(super) fn control_plane(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
+    let (old, new) = match (&old.control_plane, &new.control_plane) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("ControlPlane is added".into()),
+        (Some(_), None) => return Some("ControlPlane is removed".into()),
+        (Some(old), Some(new)) => (old, new),
+    };
+    let hidden = |name: &str, differs: bool| differs.then(|| format!("ControlPlane.{name} changes"));
+    let names = |plane: &ControlPlane| list(&plane.alternative_names);
+    joined([
+        hidden("certificateAuthorityKey", old.certificate_authority_key != new.certificate_authority_key),
+        hidden("serviceAccountKey", old.service_account_key != new.service_account_key),
+        hidden("encryptionKey", old.encryption_key != new.encryption_key),
+        changed("ControlPlane.alternativeNames", names(old).as_ref(), names(new).as_ref()),
+        changed("ControlPlane.podSubnet", Some(&old.pod_subnet), Some(&new.pod_subnet)),
+        changed("ControlPlane.serviceSubnet", Some(&old.service_subnet), Some(&new.service_subnet)),
+    ])
+}
+
+/// Counts only: an object may be a Secret.
+pub(super) fn manifests(old: Option<&Manifests>, new: Option<&Manifests>) -> Option<String> {
+    let (old, new) = match both("Manifests", old, new, |document| &document.name) {
+        Ok(pair) => pair,
+        Err(whole) => return whole,
+    };
+    let gone = old.objects.iter().filter(|object| !new.objects.contains(object)).count();
+    let fresh = new.objects.iter().filter(|object| !old.objects.contains(object)).count();
+    let path = format!("Manifests/{}.objects", new.name);
+    match (fresh, gone) {
+        (0, 0) if old.objects == new.objects => None,
+        (0, 0) => Some(format!("{path} change their order")),
+        (fresh, gone) => Some(format!("{path}: {fresh} new or changed, {gone} removed or changed")),
+    }
 }
 
 pub(super) fn pod(old: Option<&StaticPod>, new: Option<&StaticPod>) -> Option<String> {

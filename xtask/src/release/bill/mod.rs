@@ -71,7 +71,7 @@ impl<'a> Sources<'a> {
     fn read(inputs: &'a Inputs) -> Result<Self> {
         let packages = Packages::read(&inputs.sdk.root, &inputs.repository)?;
         let mut modules = BTreeMap::new();
-        for folder in [&inputs.go.kubernetes, &inputs.go.containerd, &inputs.go.cni] {
+        for folder in [&inputs.go.kubernetes, &inputs.go.containerd, &inputs.go.cni, &inputs.go.coredns] {
             modules.extend(modules::read(&inputs.sdk, folder)?);
         }
         let kernel = Component {
@@ -99,8 +99,12 @@ impl<'a> Sources<'a> {
         if source.starts_with(&rust.daemons.path) {
             return self.crates_of(&name, &[RUST_STANDARD_LIBRARY]);
         }
+        let program = self.inputs.go.coredns.join(&*name);
+        if let Some(modules) = self.modules.get(&program).filter(|_| is_archive(source)) {
+            return Ok(modules.clone());
+        }
         // PID 1, and the container images, which hold one program each.
-        if source.starts_with(&rust.statics.path) || source.extension().is_some_and(|end| end == "tar") {
+        if source.starts_with(&rust.statics.path) || is_archive(source) {
             return self.crates_of(&name, &[RUST_STANDARD_LIBRARY, C_LIBRARY]);
         }
         bail!("{} comes from nowhere known", source.display())
@@ -114,4 +118,8 @@ impl<'a> Sources<'a> {
         }
         Ok(components)
     }
+}
+
+fn is_archive(source: &Path) -> bool {
+    source.extension().is_some_and(|end| end == "tar")
 }
