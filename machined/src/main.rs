@@ -6,6 +6,7 @@
 
 mod api;
 mod apid_files;
+mod cluster;
 mod config_source;
 mod configuration;
 mod context;

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::{
     api::{self, ApiError},
     apid_files::{self, RenderError},
+    cluster,
     configuration::{APID, Chosen, Executor, Manager, NodeKeeper, Parts},
     context::{Context, NodeIdentity},
     control_client::Control,
@@ -151,6 +152,7 @@ pub async fn run() -> Result<Infallible, StartupError> {
             let mirror = Mirror::of(&disk).map_err(StartupError::Mirror)?;
             tokio::spawn(bring_up_data(Arc::clone(&context), disk, boot_state, data_done));
             tokio::spawn(kubernetes::run(Arc::clone(&context)));
+            tokio::spawn(cluster::run(Arc::clone(&context)));
             tokio::spawn(settings::run(Arc::clone(&context)));
             tokio::spawn(shipping::run(Arc::clone(&context)));
             tokio::spawn(volumes::run(Arc::clone(&context)));

@@ -21,7 +21,7 @@ mod real_tests;
 mod registry;
 mod render;
 mod rpc;
-mod services;
+pub mod services;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{NodeConfig, POD_SUBNET, Registry};
+use config::{NodeConfig, POD_SUBNET, PodNetwork, Registry};
 use layout::path;
 
 use super::{
@@ -25,7 +25,9 @@ const KUBELET_FOLDER: &str = "/var/lib/kubelet";
 const ASSIGNMENTS: [&str; 2] = ["cpu_manager_state", "memory_manager_state"];
 
 /// CNI configuration behind the link in /etc.
-pub(super) const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
+const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
+/// What containerd makes the CNI configuration of a cluster's node of.
+const CNI_TEMPLATE_FILE: &str = "/run/cairn/cni/template.conflist";
 /// Directories: targets of links in the read-only root, and those that are only ever looked into.
 const DIRECTORIES: [&str; 4] =
     ["/var/opt/cni/bin", "/run/cairn/cni/net.d", render::REGISTRIES, path::MANIFESTS];
@@ -95,14 +97,22 @@ pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> 
     if !Path::new(path::KUBELET_CONFIG).exists() {
         forget_assignments(Path::new(KUBELET_FOLDER))?;
     }
-    write(path::CONTAINERD_CONFIG, &render::containerd())?;
     write(path::KUBELET_CONFIG, &render::kubelet(config))?;
-    match &config.cluster {
-        None => write(CNI_CONFIG_FILE, &render::cni(POD_SUBNET.prefix()))?,
-        Some(cluster) => {
-            member::prepare(hostname, cluster, &member::Places::of_a_node()).map_err(PrepareError::Member)?;
-        }
+    if let Some(cluster) = &config.cluster {
+        member::prepare(hostname, cluster, &member::Places::of_a_node()).map_err(PrepareError::Member)?;
     }
+    let template = match config.cluster.as_ref().map(|cluster| cluster.pod_network) {
+        None => {
+            write(CNI_CONFIG_FILE, &render::cni(&POD_SUBNET.to_string()))?;
+            None
+        }
+        Some(PodNetwork::Cairn) => {
+            write(CNI_TEMPLATE_FILE, &render::cni(render::SUBNET_OF_TEMPLATE))?;
+            Some(CNI_TEMPLATE_FILE)
+        }
+        Some(PodNetwork::External) => None,
+    };
+    write(path::CONTAINERD_CONFIG, &render::containerd(template))?;
     write(render::TRUSTED_CAS, &trusted(&config.trusted_certificates)?)?;
     registries(&config.registries)?;
     pki::provide(Path::new(render::KUBELET_PKI), hostname).map_err(PrepareError::Pki)

@@ -2,7 +2,6 @@
 
 use config::{NodeConfig, POD_SUBNET};
 use layout::path;
-use netplan::Prefix;
 use serde_json::{Value, json};
 
 use super::member;
@@ -47,8 +46,10 @@ const UNUSED_PLUGINS: [&str; 7] = [
 /// make them collect without end instead of growing.
 pub const GO_ENVIRONMENT: [(&str, &str); 2] = [("GOGC", "50"), ("SSL_CERT_FILE", TRUSTED_CAS)];
 
-/// containerd's config.toml.
-pub fn containerd() -> String {
+/// containerd's config.toml. With a template, containerd makes the CNI configuration of it once the kubelet knows which
+/// addresses the cluster gives to the node's pods.
+pub fn containerd(cni_template: Option<&str>) -> String {
+    let template = cni_template.map(|path| format!("    conf_template = '{path}'\n")).unwrap_or_default();
     let disabled: Vec<String> = UNUSED_PLUGINS.iter().map(|name| format!("'{name}'")).collect();
     format!(
         "version = 4
@@ -82,7 +83,7 @@ disabled_plugins = [{disabled}]
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ['/opt/cni/bin', '{cni_bin}']
     conf_dir = '{cni_config}'
-    use_internal_loopback = true
+{template}    use_internal_loopback = true
   [plugins.'io.containerd.cri.v1.runtime'.containerd]
     # The name of the built-in default, so that there is no second runtime with a program that is not here.
     default_runtime_name = 'runc'
@@ -195,8 +196,11 @@ fn merge(parts: impl IntoIterator<Item = Value>) -> Value {
     Value::Object(fields.flatten().collect())
 }
 
+/// What stands for the subnet in a template of containerd's (`cni.conf_template`).
+pub const SUBNET_OF_TEMPLATE: &str = "{{.PodCIDR}}";
+
 /// The CNI configuration list of a pod network with these addresses.
-pub fn cni(subnet: Prefix) -> String {
+pub fn cni(subnet: &str) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
         "name": "cairn",
@@ -211,7 +215,7 @@ pub fn cni(subnet: Prefix) -> String {
                 "ipam": {
                     "type": "host-local",
                     "dataDir": POD_ADDRESSES,
-                    "ranges": [[{"subnet": subnet.to_string()}]],
+                    "ranges": [[{"subnet": subnet}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn containerd_runs_crun_outside_of_its_own_cgroup() {
-        let text = containerd();
+        let text = containerd(None);
         for line in [
             "version = 4",
             "disabled_plugins = ['io.containerd.differ.v1.erofs', 'io.containerd.internal.v1.opt', ",
@@ -241,6 +245,11 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("conf_template"));
+        assert!(
+            containerd(Some("/run/x"))
+                .contains("    conf_dir = '/etc/cni/net.d'\n    conf_template = '/run/x'\n")
+        );
     }
 
     #[test]
@@ -308,7 +317,7 @@ mod tests {
 
     #[test]
     fn addresses_of_pods_do_not_outlive_the_boot() {
-        let config: Value = serde_json::from_str(&cni(POD_SUBNET.prefix())).unwrap();
+        let config: Value = serde_json::from_str(&cni(&POD_SUBNET.to_string())).unwrap();
         let ipam = &config["plugins"][0]["ipam"];
         assert!(ipam["dataDir"].as_str().unwrap().starts_with("/run/"));
         assert_eq!(ipam["ranges"][0][0]["subnet"], POD_SUBNET.to_string());

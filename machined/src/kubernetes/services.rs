@@ -60,13 +60,24 @@ pub async fn start(control: &Control, node: &NodeConfig) -> Result<(), StartErro
     kubelet.extend(member::arguments(node));
     let arguments = [(CONTAINERD, config(layout::path::CONTAINERD_CONFIG)), (KUBELET, kubelet)];
     for (name, arguments) in arguments {
-        let name = ServiceName(name.to_owned());
-        let environment =
-            GO_ENVIRONMENT.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        ask(control, Request::Configure { name: name.clone(), arguments, environment }).await?;
-        ask(control, Request::Start(name)).await?;
+        provide(control, name, arguments, &GO_ENVIRONMENT, false).await?;
     }
     Ok(())
+}
+
+/// Parameterises a service and starts it, or, when that is asked for, starts it anew.
+pub async fn provide(
+    control: &Control,
+    name: &str,
+    arguments: Vec<String>,
+    environment: &[(&str, &str)],
+    anew: bool,
+) -> Result<(), StartError> {
+    let name = ServiceName(name.to_owned());
+    let environment =
+        environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ask(control, Request::Configure { name: name.clone(), arguments, environment }).await?;
+    ask(control, if anew { Request::Restart(name) } else { Request::Start(name) }).await
 }
 
 async fn ask(control: &Control, request: Request) -> Result<(), StartError> {
@@ -134,14 +145,20 @@ pub async fn watch_kubelet(context: &Context) {
 }
 
 /// Judges a service that was just started: that it is stopped is old news until PID 1 has said something else.
-struct Judge {
+pub struct Judge {
     name: &'static str,
     begun: bool,
 }
 
 impl Judge {
-    fn new(name: &'static str) -> Self {
+    /// For a service of PID 1's table.
+    pub fn new(name: &'static str) -> Self {
         Self { name, begun: false }
+    }
+
+    /// How it stands by what is published of it.
+    pub fn now(&mut self, store: &Store) -> Verdict {
+        self.verdict(find(store, self.name).as_ref())
     }
 
     fn verdict(&mut self, service: Option<&Service>) -> Verdict {

@@ -14,7 +14,13 @@ use crate::{
 const NEEDED: [&str; 2] = ["containerd", "kubelet"];
 /// Conditions that say nothing of a release: its own, whether somebody else can be reached, and whether DATA has room for
 /// logs.
-const ASIDE: [&str; 3] = ["logging", crate::logs::CONDITION, super::super::CONDITION];
+const ASIDE: [&str; 5] = [
+    "logging",
+    crate::cluster::API_SERVERS,
+    crate::cluster::MANIFESTS,
+    crate::logs::CONDITION,
+    super::super::CONDITION,
+];
 /// What the kubelet calls a pod that does its work.
 const RUNNING: &str = "Running";
 

@@ -4,6 +4,8 @@
 
 pub mod blank;
 pub mod flip;
+pub mod foreign_cluster;
+pub mod kubectl;
 pub mod load;
 pub mod middleman;
 pub mod mirror;

@@ -1,0 +1,151 @@
+//! A cluster on one node, made from the image and a configuration alone: no network but the node's own.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{path::Path, time::Instant};
+
+use serde_json::Value;
+use support::{BOOT, bed, blueprint, folder, kubectl::Kubectl, tools};
+use testbed::{http, measure, node::Node};
+
+/// What the issue of a cluster on a small box is about.
+const MEMORY_MIB: u32 = 1024;
+/// Ports of the cluster's Services on the node.
+const HELLO_PORT: u16 = 30080;
+const PROBE_PORT: u16 = 30081;
+const WORKLOAD: &str = include_str!("../pods/workload.yaml");
+/// For kubectl: as long as a boot.
+const PATIENCE: &str = "--timeout=240s";
+
+#[test]
+fn one_node_is_a_whole_cluster() {
+    let bed = bed();
+    let programs = bed.host_kubernetes().unwrap();
+    let mut blueprint = blueprint(&bed, "cluster");
+    blueprint.hardware.memory_mib = MEMORY_MIB;
+    blueprint.hardware.forwarded_ports.extend([layout::CLUSTER_API_PORT, HELLO_PORT, PROBE_PORT]);
+    let folder = folder(&bed, &blueprint.name);
+    let mut node = Node::up(&tools(&bed), &blueprint, &folder).unwrap();
+    nobody_gets_a_kubeconfig_of_a_node_without_a_cluster(&node);
+
+    let before = Instant::now();
+    join(&node, &folder);
+    let kubectl = administrator(&node, &folder, &programs.kubectl);
+    kubectl.run(&["wait", "--for=condition=Ready", "node/cluster", PATIENCE]);
+    println!("configuration with a cluster → node Ready: {:.1} s", before.elapsed().as_secs_f32());
+    node.osctl(&["health", "--wait"]).unwrap();
+
+    services_answer(&node, &kubectl);
+    the_dns_answers(&node, &kubectl);
+    nobody_unknown_is_let_in(&kubectl);
+    manifests_are_applied_and_pruned(&node, &kubectl, &folder);
+    the_memory_is_told(&node);
+    everything_is_back_after_a_power_cut(&mut node, &kubectl);
+}
+
+fn nobody_gets_a_kubeconfig_of_a_node_without_a_cluster(node: &Node) {
+    let output = node.osctl_output(&["kubeconfig", "-o", "-"]).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("ControlPlane"), "{errors}");
+}
+
+/// As an admin does it: secrets on the laptop, one change of the configuration.
+fn join(node: &Node, folder: &Path) {
+    let cluster = folder.join("shop");
+    node.osctl(&["gen", "cluster", "shop", "-o", &cluster.to_string_lossy()]).unwrap();
+    let control_plane = cluster.join("control-plane.yaml");
+    node.osctl(&["patch", "config", "-f", &control_plane.to_string_lossy()]).unwrap();
+}
+
+/// kubectl with a certificate that the node issued, through the forwarded port.
+fn administrator(node: &Node, folder: &Path, program: &Path) -> Kubectl {
+    let kubeconfig = folder.join("kubeconfig");
+    node.osctl(&["kubeconfig", "-o", &kubeconfig.to_string_lossy()]).unwrap();
+    let port = node.forwarded(layout::CLUSTER_API_PORT).unwrap();
+    let kubectl = Kubectl::new(program, &kubeconfig, format!("https://127.0.0.1:{port}"));
+    let until = Instant::now() + BOOT;
+    loop {
+        let output = kubectl.output(&["get", "node/cluster"]);
+        if output.status.success() {
+            return kubectl;
+        }
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(Instant::now() < until, "the node is no member: {errors}");
+        std::thread::park_timeout(std::time::Duration::from_secs(1));
+    }
+}
+
+fn services_answer(node: &Node, kubectl: &Kubectl) {
+    kubectl.apply(WORKLOAD);
+    kubectl.run(&["rollout", "status", "deployment/hello", PATIENCE]);
+    let port = node.forwarded(HELLO_PORT).unwrap();
+    let answer = http::wait_for(port, "/", BOOT, || true).unwrap();
+    assert!(answer.starts_with("hello from hello-"), "{answer}");
+    assert!(kubectl.run(&["logs", "deployment/hello", "--all-pods"]).contains("listening on port 8080"));
+}
+
+/// From a pod, by the name of a Service: CoreDNS, kube-proxy and the pod network at once.
+fn the_dns_answers(node: &Node, kubectl: &Kubectl) {
+    for wanted in ["deployment/coredns -n kube-system", "deployment/inside"] {
+        let arguments: Vec<&str> =
+            ["rollout", "status", PATIENCE].into_iter().chain(wanted.split(' ')).collect();
+        kubectl.run(&arguments);
+    }
+    let port = node.forwarded(PROBE_PORT).unwrap();
+    http::wait_for(port, "/healthz", BOOT, || true).unwrap();
+    let answer = http::wait_for(port, "/connect?host=hello.default.svc.cluster.local&port=80", BOOT, || true);
+    assert_eq!(answer.unwrap(), "connected\n");
+    assert!(http::get(port, "/connect?host=nothing.default.svc.cluster.local&port=80").is_err());
+}
+
+fn nobody_unknown_is_let_in(kubectl: &Kubectl) {
+    let denied = kubectl.output(&["auth", "can-i", "get", "secrets", "--as=system:anonymous"]);
+    assert_eq!(String::from_utf8_lossy(&denied.stdout).trim(), "no");
+    let secret = kubectl.run(&["get", "--raw", "/readyz?verbose"]);
+    assert!(secret.contains("readyz check passed"), "{secret}");
+}
+
+fn manifests_are_applied_and_pruned(node: &Node, kubectl: &Kubectl, folder: &Path) {
+    const TWO: &str = "apiVersion: cairn.dev/v1alpha1\nkind: Manifests\nname: shop\nobjects:\n  \
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: till, namespace: shop}, data: {open: \"yes\"}}\n  \
+        - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
+    const NONE: &str = "apiVersion: cairn.dev/v1alpha1\nkind: Manifests\nname: shop\n$patch: delete\n";
+    let patch = |text: &str| {
+        let path = folder.join("manifests.yaml");
+        std::fs::write(&path, text).unwrap();
+        node.osctl(&["patch", "config", "-f", &path.to_string_lossy()]).unwrap();
+    };
+    patch(TWO);
+    kubectl.run(&["wait", "--for=create", "configmap/till", "-n", "shop", PATIENCE]);
+    patch(NONE);
+    kubectl.run(&["wait", "--for=delete", "namespace/shop", PATIENCE]);
+}
+
+fn the_memory_is_told(node: &Node) {
+    let mut processes = measure::processes(node).unwrap();
+    processes.sort_by_key(|process| std::cmp::Reverse(process.pss_kib));
+    let sum: u64 = processes.iter().map(|process| process.pss_kib).sum();
+    println!("proportional set sizes, KiB, {sum} in all:");
+    for process in &processes {
+        println!("{:>8} {} ({})", process.pss_kib, process.comm, process.cgroup);
+    }
+    assert!(processes.iter().any(|process| process.cgroup.starts_with("/cluster/kube-apiserver")));
+}
+
+/// A write that was acknowledged is there.
+fn everything_is_back_after_a_power_cut(node: &mut Node, kubectl: &Kubectl) {
+    kubectl.run(&["create", "configmap", "acknowledged", "--from-literal=written=yes"]);
+    node.machine.cut_power().unwrap();
+    node.restart().unwrap();
+    let before = Instant::now();
+    let port = node.forwarded(HELLO_PORT).unwrap();
+    let answer = http::wait_for(port, "/", BOOT, || true).unwrap();
+    println!("power back → Service answers: {:.1} s", before.elapsed().as_secs_f32());
+    assert!(answer.starts_with("hello from hello-"), "{answer}");
+    let found: Value = kubectl.json(&["get", "configmap", "acknowledged"]);
+    assert_eq!(found["data"]["written"], "yes");
+    kubectl.run(&["wait", "--for=condition=Ready", "node/cluster", PATIENCE]);
+    node.osctl(&["health", "--wait"]).unwrap();
+}
