@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    "cairn/cluster/v1/cluster.proto",
     "cairn/config/v1/config.proto",
     "cairn/identity/v1/identity.proto",
     "cairn/inspect/v1/inspect.proto",

@@ -68,8 +68,11 @@ const fn maintenance(path: &'static str, request_max_bytes: usize) -> Method {
 ///
 /// A reader sees state and logs: whoever watches a fleet needs logs, and services are expected to keep secrets
 /// out of them. Arguments of processes are not: people give passwords in them, to programs that offer no better way, so
-/// who reads them must be an operator. An operator also controls services and power. Only an admin touches the node's identity and its release.
+/// who reads them must be an operator. An operator also controls services and power. Only an admin touches the node's
+/// identity and its release, or becomes an admin of its cluster.
 pub const METHODS: &[Method] = &[
+    row("/cairn.cluster.v1.ClusterService/GetCluster", Reader, Unary, Machined),
+    row("/cairn.cluster.v1.ClusterService/IssueAdminCertificate", Admin, Unary, Machined),
     row("/cairn.config.v1.ConfigService/Apply", Admin, Stream, Machined),
     row("/cairn.config.v1.ConfigService/Confirm", Admin, Unary, Machined),
     row("/cairn.config.v1.ConfigService/Get", Reader, Unary, Machined),

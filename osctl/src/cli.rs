@@ -1,5 +1,6 @@
 //! The command line: one tree from which parsing, help, completions and the man page come.
 
+pub mod cluster;
 pub mod configuration;
 mod flash;
 pub mod inspect;
@@ -211,6 +212,8 @@ pub enum Command {
     Reset(configuration::Reset),
     /// List the kinds of resources that the node publishes
     ApiResources,
+    /// Write a kubeconfig for the cluster that the node serves, with a new certificate of a cluster admin
+    Kubeconfig(cluster::Kubeconfig),
     /// Gather what the node says of itself in one file, for whoever helps
     Support(Support),
     /// Print the completion script for a shell
@@ -245,9 +248,10 @@ impl Command {
         }
     }
 
-    /// Whether several nodes may be named: not for what asks back, nor for what no second thought brings back.
+    /// Whether several nodes may be named: not for what asks back, nor for what no second thought brings back, nor for what
+    /// writes one file.
     pub fn may_have_several(&self) -> bool {
-        !matches!(self, Self::Edit(_) | Self::Reset(_))
+        !matches!(self, Self::Edit(_) | Self::Reset(_) | Self::Kubeconfig(_))
     }
 
     /// How it speaks.
@@ -339,6 +343,8 @@ pub enum GenCommand {
     Client(GenClient),
     /// Print the first configuration of a node
     Config(GenConfig),
+    /// Make the secrets of a Kubernetes cluster, as documents for the configurations of its nodes
+    Cluster(cluster::GenCluster),
 }
 
 /// Arguments of `gen config`.
@@ -554,6 +560,11 @@ mod tests {
             "osctl gen client --secrets s --role admin --name é",
             "osctl adopt --secrets s --fingerprint 12ab",
             "osctl adopt --secrets s",
+            "osctl gen cluster",
+            "osctl gen cluster shop --domain Cluster.Local -o d",
+            "osctl gen cluster shop --pod-subnet 10.244.0.1/16 -o d",
+            "osctl gen cluster shop --pod-network flannel -o d",
+            "osctl kubeconfig --lifetime 366d",
             "osctl upgrade --release a --url b",
             "osctl upgrade --stage --wait",
             "osctl upgrade --stage --no-reboot",

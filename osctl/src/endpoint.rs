@@ -1,12 +1,12 @@
-//! The address at which a node is looked for. Only a hint where to connect: trust never depends on it.
+//! The address at which a node, or a cluster, is looked for. Only a hint where to connect: trust never depends on it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Port of the API where an endpoint names none.
+/// Port of a node's API where an endpoint names none.
 pub const DEFAULT_PORT: u16 = 50000;
 
-/// Host and port of a node's API.
+/// Host and port of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// DNS name or IP address, IPv6 without brackets.
@@ -18,12 +18,19 @@ pub struct Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
-    /// Takes "HOST", "HOST:PORT", `[IPV6]:PORT`, a bare IPv6 address, and each with the "https://" that the console prints.
+    /// As [`Endpoint::parse`], for a node's API.
     fn from_str(text: &str) -> Result<Endpoint, String> {
+        Endpoint::parse(text, DEFAULT_PORT)
+    }
+}
+
+impl Endpoint {
+    /// Takes "HOST", "HOST:PORT", `[IPV6]:PORT`, a bare IPv6 address, and each with the "https://" that the console prints.
+    pub fn parse(text: &str, default_port: u16) -> Result<Endpoint, String> {
         let wrong = || format!("{text:?} is not an endpoint; write HOST, HOST:PORT or [IPV6]:PORT");
         let address = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
         let (host, port) = split(address).ok_or_else(wrong)?;
-        let port = port.map_or(Ok(DEFAULT_PORT), str::parse).map_err(|_| wrong())?;
+        let port = port.map_or(Ok(default_port), str::parse).map_err(|_| wrong())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
         if host.is_empty() || port == 0 || !host.chars().all(plain) {
             return Err(wrong());

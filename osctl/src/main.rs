@@ -23,6 +23,7 @@ mod passphrase;
 mod pem;
 mod resource;
 mod secrets;
+mod subnet;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -12,6 +12,11 @@ mod signed;
 /// The compiled `FileDescriptorSet`, for reflection and for tests that enumerate all methods.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub mod cluster {
+    pub mod v1 {
+        tonic::include_proto!("cairn.cluster.v1");
+    }
+}
 pub mod config {
     pub mod v1 {
         tonic::include_proto!("cairn.config.v1");

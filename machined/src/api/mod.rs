@@ -2,6 +2,9 @@
 //!
 //! Roles were judged by apid; what reaches this socket is allowed. Start reading at [`serve`].
 
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod config;
 mod config_convert;
 mod config_status;
@@ -35,6 +38,7 @@ use layout::{APID_UID, path::MACHINED_API};
 pub use log_convert::timestamp;
 pub use maintenance::Maintenance;
 use proto::{
+    cluster::v1::cluster_service_server::ClusterServiceServer,
     config::v1::config_service_server::ConfigServiceServer,
     identity::v1::identity_service_server::IdentityServiceServer,
     inspect::v1::inspect_service_server::InspectServiceServer, log::v1::log_service_server::LogServiceServer,
@@ -104,6 +108,10 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>, clock: BootClo
         )
         .add_service(
             InspectServiceServer::new(inspect::Service::new(Arc::clone(&context)))
+                .max_decoding_message_size(REQUEST_MAX_BYTES),
+        )
+        .add_service(
+            ClusterServiceServer::new(cluster::Service(Arc::clone(&context)))
                 .max_decoding_message_size(REQUEST_MAX_BYTES),
         )
         .add_service(

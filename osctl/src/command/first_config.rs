@@ -63,7 +63,8 @@ struct StaticPod {
     pod: Value,
 }
 
-fn document<T: Serialize>(kind: &'static str, content: T) -> Result<String, Failure> {
+/// One document as text.
+pub fn document<T: Serialize>(kind: &'static str, content: T) -> Result<String, Failure> {
     output::yaml(&Document { api_version: config::API_VERSION, kind, content })
 }
 

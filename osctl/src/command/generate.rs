@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pki::Validity;
 
 use super::Session;
+use super::cluster;
 use super::draft::Draft;
 use super::{first_config, fleet};
 use crate::cli::{GenClient, GenCommand, GenConfig, Output};
@@ -22,6 +23,7 @@ pub fn run(session: &Session, command: GenCommand) -> Result<(), Failure> {
         GenCommand::Secrets { output, force, encrypt } => make_secrets(output, force, encrypt),
         GenCommand::Client(arguments) => make_client(session, &arguments),
         GenCommand::Config(arguments) => make_config(arguments),
+        GenCommand::Cluster(arguments) => cluster::generate(&arguments),
     }
 }
 
@@ -44,7 +46,7 @@ fn make_config(arguments: GenConfig) -> Result<(), Failure> {
 }
 
 /// The file behind `-o`; `None` for standard output.
-fn destination(output: Option<Output>) -> Result<Option<PathBuf>, Failure> {
+pub fn destination(output: Option<Output>) -> Result<Option<PathBuf>, Failure> {
     match output {
         None => Ok(None),
         Some(Output::File(path)) if path == Path::new("-") => Ok(None),

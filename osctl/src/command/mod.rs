@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod adopt;
+mod cluster;
 mod config;
 mod configuration;
 mod crashes;
@@ -89,6 +90,7 @@ async fn one(session: &Session, command: Command) -> Result<(), Failure> {
             configuration::rollback(session, &arguments).await
         }
         Command::Reset(arguments) => configuration::reset(session, &arguments).await,
+        Command::Kubeconfig(arguments) => cluster::kubeconfig(session, &arguments).await,
         Command::ApiResources => get::api_resources(session).await,
         Command::Support(arguments) => support::run(session, &arguments).await,
         Command::Completion { shell } => completion(shell),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use pki::{Bundle, Ca, Certificate, Credentials, Identity, NodeId, Revocations};
+use proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use proto::config::v1::config_service_client::ConfigServiceClient;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::inspect::v1::inspect_service_client::InspectServiceClient;
@@ -163,6 +164,11 @@ impl Node {
             }
         }
         Err(no_connection(&target.name, faults))
+    }
+
+    /// `cluster.v1`
+    pub fn cluster(&self) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.channel.clone())
     }
 
     /// `config.v1`

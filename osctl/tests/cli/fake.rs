@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use pki::{Bundle, Ca, Certificate, Key, NodeId, Role};
+use proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use proto::config::v1::config_service_server::ConfigServiceServer;
 use proto::identity::v1::identity_service_server::IdentityServiceServer;
 use proto::inspect::v1::inspect_service_server::InspectServiceServer;
@@ -72,6 +73,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     tokio::spawn(accept(listener, Arc::clone(&state), sender));
     let services = Services { state };
     Server::builder()
+        .add_service(ClusterServiceServer::new(services.clone()))
         .add_service(ConfigServiceServer::new(services.clone()))
         .add_service(IdentityServiceServer::new(services.clone()))
         .add_service(InspectServiceServer::new(services.clone()))

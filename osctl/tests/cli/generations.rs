@@ -66,7 +66,8 @@ impl Services {
 }
 
 impl Services {
-    fn signed(&self, method: &str, request: Option<config::SignedRequest>) -> Result<Vec<u8>, Status> {
+    /// The same, on top of the configuration's base.
+    pub fn signed(&self, method: &str, request: Option<config::SignedRequest>) -> Result<Vec<u8>, Status> {
         let base = self.state().generations.base();
         self.verified(method, base, request)
     }

@@ -14,6 +14,7 @@ use proto::service::v1 as service;
 use tokio_stream::{Stream, StreamExt as _, iter, pending};
 use tonic::{Request, Response, Status};
 
+use crate::clusters::Cluster;
 use crate::generations::Generations;
 use crate::maintenance::Maintenance;
 use crate::updates::Updates;
@@ -34,6 +35,8 @@ pub struct State {
     pub done: Vec<String>,
     /// Its machine configuration.
     pub generations: Generations,
+    /// The cluster that it belongs to.
+    pub cluster: Option<Cluster>,
     /// Its releases.
     pub updates: Updates,
     /// While it has none.
@@ -52,6 +55,7 @@ impl State {
             health,
             done: Vec::new(),
             generations: Generations::new("kind: Machine\n"),
+            cluster: None,
             updates: Updates::new(),
             maintenance: None,
         }
