@@ -15,7 +15,7 @@ use proto::cluster::v1 as api;
 use tonic::{Request, Response, Status};
 
 use super::signed;
-use crate::{context::Context, error_chain::error_chain};
+use crate::{cluster::ADMINS, context::Context, error_chain::error_chain};
 
 const ISSUE: &str = "/cairn.cluster.v1.ClusterService/IssueAdminCertificate";
 
@@ -27,8 +27,6 @@ const LIFETIME_MAX: Duration = Duration::from_hours(365 * 24);
 const BACKDATE: Duration = Duration::from_hours(1);
 /// Whom the API server's audit log names.
 const ADMIN: &str = "cairn:admin";
-/// The group that the cluster binds to the role cluster-admin.
-const ADMINS: &str = "cairn:admins";
 
 /// The service.
 pub struct Service(pub Arc<Context>);
@@ -123,7 +121,7 @@ enum AdminError {
     Issue(#[source] IssueError),
 }
 
-// LOCAL IMPLEMENTATION: to be replaced by `pki::cluster::issue_admin`, which takes the same.
+/// Of the request, the public key alone is taken.
 fn issue_admin(
     ca_pem: &str,
     ca_key_pem: &str,
