@@ -1,11 +1,7 @@
 //! kube-proxy as a service of PID 1, on every node that connects its pods itself: it calls itself as the kubelet, whose
 //! certificate it waits for.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use config::{NodeConfig, PodNetwork};
 use layout::path;
@@ -27,7 +23,7 @@ use crate::{
 const KUBE_PROXY: &str = "kube-proxy";
 /// Its configuration.
 const CONFIG: &str = "/run/cairn/cluster/kube-proxy.json";
-/// Between looks for the kubelet's certificate.
+/// Between attempts to start it.
 const RETRY: Duration = Duration::from_secs(1);
 /// Collected early; the limit makes a leak seen before the service's own ends it.
 const ENVIRONMENT: [(&str, &str); 2] = [("GOGC", "50"), ("GOMEMLIMIT", "128MiB")];
@@ -44,10 +40,7 @@ pub async fn run(context: Arc<Context>) {
         "WaitingForCertificate",
         "waiting for the cluster to give the kubelet a certificate",
     );
-    let certificate = PathBuf::from(path::KUBELET_CERTIFICATES).join("kubelet-client-current.pem");
-    while !(certificate.exists() && Path::new(path::KUBELET_KUBECONFIG).exists()) {
-        sleep(RETRY).await;
-    }
+    super::member_certificate().await;
     let hostname = context.node.hostname(&config);
     while let Err(error) = start(&context, &config, &hostname).await {
         context.health.set(KUBE_PROXY, Status::Unhealthy, "CannotStart", error);

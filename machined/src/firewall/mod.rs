@@ -6,7 +6,7 @@
 //! reading at [`Firewall::step`].
 
 mod judge;
-mod nft;
+pub mod nft;
 
 #[cfg(test)]
 mod namespace_tests;
@@ -21,6 +21,7 @@ use std::{
 
 use ::firewall::{Ruleset, Surroundings, Table, ruleset};
 use config::{Interface, NodeConfig, POD_SUBNET};
+use netplan::Prefix;
 use resource::{Spec as _, spec::Link};
 use tokio::time::sleep;
 
@@ -115,7 +116,8 @@ impl Firewall {
     }
 
     fn wanted(&self) -> Option<Ruleset> {
-        let surroundings = Surroundings { pods: (POD_BRIDGE, POD_SUBNET.prefix()), links: &self.links };
+        let pods = (POD_BRIDGE, pod_network(&self.config));
+        let surroundings = Surroundings { pods, links: &self.links };
         self.config.firewall.as_ref().map(|firewall| ruleset(firewall, &surroundings))
     }
 
@@ -203,6 +205,15 @@ async fn links_change(config: &NodeConfig, store: &Store, known: &Links) {
             // The sender ends only with the process.
             return std::future::pending().await;
         }
+    }
+}
+
+/// Where the node's own pods send from. What a member gets of its cluster's network it learns only while it runs.
+fn pod_network(config: &NodeConfig) -> Prefix {
+    match (&config.control_plane, &config.cluster) {
+        (Some(plane), _) => plane.pod_subnet,
+        (None, Some(_)) => Prefix::everything(POD_SUBNET.address),
+        (None, None) => POD_SUBNET.prefix(),
     }
 }
 

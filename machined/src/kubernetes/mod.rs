@@ -30,6 +30,7 @@ use layout::path;
 use tokio::{sync::watch, time::Instant};
 
 pub use condition::{POD_FAILING, PODS_STARTING};
+pub use member::server as cluster_server;
 pub use render::POD_BRIDGE;
 pub use services::{CONTAINERD, KUBELET};
 

@@ -103,11 +103,11 @@ pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> 
     }
     let template = match config.cluster.as_ref().map(|cluster| cluster.pod_network) {
         None => {
-            write(CNI_CONFIG_FILE, &render::cni(&POD_SUBNET.to_string()))?;
+            write(CNI_CONFIG_FILE, &render::cni(&POD_SUBNET.to_string(), true))?;
             None
         }
         Some(PodNetwork::Cairn) => {
-            write(CNI_TEMPLATE_FILE, &render::cni(render::SUBNET_OF_TEMPLATE))?;
+            write(CNI_TEMPLATE_FILE, &render::cni(render::SUBNET_OF_TEMPLATE, false))?;
             Some(CNI_TEMPLATE_FILE)
         }
         Some(PodNetwork::External) => None,

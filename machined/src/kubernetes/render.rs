@@ -199,8 +199,9 @@ fn merge(parts: impl IntoIterator<Item = Value>) -> Value {
 /// What stands for the subnet in a template of containerd's (`cni.conf_template`).
 pub const SUBNET_OF_TEMPLATE: &str = "{{.PodCIDR}}";
 
-/// The CNI configuration list of a pod network with these addresses.
-pub fn cni(subnet: &str) -> String {
+/// The CNI configuration list of a pod network with these addresses. Across nodes the node masquerades itself, for a plugin
+/// does not know where other pods are.
+pub fn cni(subnet: &str, masquerade: bool) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
         "name": "cairn",
@@ -209,7 +210,7 @@ pub fn cni(subnet: &str) -> String {
                 "type": "bridge",
                 "bridge": POD_BRIDGE,
                 "isGateway": true,
-                "ipMasq": true,
+                "ipMasq": masquerade,
                 "ipMasqBackend": "nftables",
                 "hairpinMode": true,
                 "ipam": {
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn addresses_of_pods_do_not_outlive_the_boot() {
-        let config: Value = serde_json::from_str(&cni(&POD_SUBNET.to_string())).unwrap();
+        let config: Value = serde_json::from_str(&cni(&POD_SUBNET.to_string(), true)).unwrap();
         let ipam = &config["plugins"][0]["ipam"];
         assert!(ipam["dataDir"].as_str().unwrap().starts_with("/run/"));
         assert_eq!(ipam["ranges"][0][0]["subnet"], POD_SUBNET.to_string());
