@@ -135,6 +135,12 @@ impl Client {
         self.text(Method::PATCH, &path, Some(body)).await.map(drop)
     }
 
+    /// Makes an object.
+    pub async fn create(&self, path: &str, object: &Value) -> Result<(), ClientError> {
+        let body = ("application/json", object.to_string());
+        self.text(Method::POST, path, Some(body)).await.map(drop)
+    }
+
     /// Deletes an object, and what belongs to it afterwards. One that is not there is no error.
     pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
         let path = format!("{path}?propagationPolicy=Background");

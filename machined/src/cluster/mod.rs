@@ -5,6 +5,7 @@
 mod balancer;
 mod client;
 mod control_plane;
+mod drain;
 mod manifests;
 mod pod_network;
 mod proxy;
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use balancer::CONDITION as API_SERVERS;
+pub use drain::Member;
 pub use manifests::{ADMINS, CONDITION as MANIFESTS};
 
 use layout::path;
@@ -34,7 +36,8 @@ pub async fn run(context: Arc<Context>) {
         control_plane::run(Arc::clone(&context)),
         manifests::run(Arc::clone(&context)),
         pod_network::run(Arc::clone(&context)),
-        proxy::run(context),
+        proxy::run(Arc::clone(&context)),
+        drain::come_back(&context),
     );
 }
 

@@ -5,10 +5,3 @@ pub trait Drain: Send + Sync + 'static {
     /// Returns when the pods may go.
     fn drain(&self) -> impl Future<Output = ()> + Send;
 }
-
-/// A node that no cluster counts on: its pods end with it.
-pub struct Standalone;
-
-impl Drain for Standalone {
-    async fn drain(&self) {}
-}

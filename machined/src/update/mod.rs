@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use update::{Boot, Event, Installed, KubernetesVersion, Moment, Upgrade};
 
 use crate::{
+    cluster,
     configuration::BootClock,
     context::Context,
     error_chain::error_chain,
@@ -47,13 +48,13 @@ use crate::{
     trust::Trust,
 };
 use automation::Automatic;
-use drain::Standalone;
 use handle::Inbox;
 use manager::{Manager, Parts};
 use repository::MetadataStore;
 use store::StateStore;
 use work::{Gauges, NodeWork};
 
+pub use drain::Drain;
 pub use handle::{Handle, Refused};
 pub use source::{Chunk, ClientEnd, ClientSource, Deliveries, Missing};
 #[cfg(test)]
@@ -129,7 +130,7 @@ pub async fn run(context: Arc<Context>, prepared: Prepared, foundation: Foundati
         store: StateStore::at(Path::new(path::STATE)),
         metadata: metadata.clone(),
         gauges: gauges.clone(),
-        drain: Standalone,
+        drain: cluster::Member(Arc::clone(&context)),
     };
     let meter = gauges.meter.clone();
     let published = publish::run(Arc::clone(&context), context.updates.view(), gauges);
