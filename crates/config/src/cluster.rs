@@ -14,6 +14,8 @@ pub struct Cluster {
     pub certificate_authorities: Vec<String>,
     /// What the node identifies itself by until it has a certificate of the cluster.
     pub bootstrap_token: BootstrapToken,
+    /// Networks in one of which the node has its address in the cluster, in order of preference.
+    pub node_subnets: Vec<Prefix>,
     /// DNS servers of its pods.
     pub dns: Vec<IpAddr>,
     /// DNS domain of its Services.

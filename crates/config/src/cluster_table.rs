@@ -37,6 +37,13 @@ pub(crate) const CLUSTER: Kind = Kind {
         .required()
         .secret(),
         Field::new(
+            "nodeSubnets",
+            Type::List { item: &Type::Text(Format::Source), min: 0, max: ITEMS_MAX },
+            "Networks in one of which the node has its address in the cluster, in order of preference. Without one that fits, \
+             it is the address of the default route.",
+        )
+        .default(Default::EmptyList),
+        Field::new(
             "dns",
             Type::List { item: &Type::Text(Format::Ip), min: 1, max: DNS_SERVERS_MAX },
             "DNS servers of the cluster's pods.",

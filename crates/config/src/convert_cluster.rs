@@ -18,6 +18,10 @@ pub(crate) fn cluster(fields: &Map<String, Value>) -> Option<Cluster> {
         endpoints: texts(fields, "endpoints").iter().filter_map(|text| parse::endpoint(text).ok()).collect(),
         certificate_authorities: texts(fields, "certificateAuthorities"),
         bootstrap_token: parse::bootstrap_token(&text(fields, "bootstrapToken")?).ok()?,
+        node_subnets: texts(fields, "nodeSubnets")
+            .iter()
+            .filter_map(|text| address::source(text).ok())
+            .collect(),
         dns: texts(fields, "dns").iter().filter_map(|text| address::server(text).ok()).collect(),
         domain: text(fields, "domain")?,
         taints: texts(fields, "taints"),

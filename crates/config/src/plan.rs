@@ -321,11 +321,16 @@ pub fn plan(old: &NodeConfig, new: &NodeConfig) -> Plan {
     draft.0
 }
 
-/// Which API servers there are, the node learns while it runs; taints matter when it registers. With anything else of a
+/// Which API servers there are, and which address is its own, the node learns while it runs; taints matter when it registers. With anything else of a
 /// cluster the pods that run are another's.
 fn cluster_effect(old: &NodeConfig, new: &NodeConfig) -> Effect {
     let lasting = |config: &NodeConfig| {
-        config.cluster.clone().map(|cluster| Cluster { endpoints: Vec::new(), taints: Vec::new(), ..cluster })
+        config.cluster.clone().map(|cluster| Cluster {
+            endpoints: Vec::new(),
+            node_subnets: Vec::new(),
+            taints: Vec::new(),
+            ..cluster
+        })
     };
     if lasting(old) == lasting(new) { Effect::Live } else { Effect::Reboot }
 }

@@ -57,6 +57,7 @@ fn a_cluster_is_joined_and_served() {
     assert_eq!((cluster.bootstrap_token.id.as_str(), cluster.pod_network), ("abcdef", PodNetwork::External));
     assert_eq!(cluster.bootstrap_token.secret, "0123456789abcdef");
     assert_eq!(cluster.dns, [IpAddr::from([10, 33, 0, 10])], "the tenth of the Services' addresses");
+    assert_eq!(cluster.node_subnets[0].to_string(), "10.0.0.0/8");
     assert_eq!(cluster.taints, ["role=camera:NoSchedule"]);
     let plane = config.control_plane.unwrap();
     assert_eq!(

@@ -289,6 +289,7 @@ fn clusters() -> impl Strategy<Value = (Option<Cluster>, Option<ControlPlane>, V
             endpoints: vec![ApiEndpoint { host: "a.example".into(), port }],
             certificate_authorities: authorities,
             bootstrap_token: BootstrapToken { id: "id".into(), secret: format!("{PASSWORD}{secret}") },
+            node_subnets: Vec::new(),
             dns: Vec::new(),
             domain: "cluster.local".into(),
             taints,

@@ -22,6 +22,7 @@ fn cluster(ca: &Ca) -> Cluster {
         endpoints: vec![ApiEndpoint { host: "2001:db8::5".into(), port: 6443 }],
         certificate_authorities: vec![ca.certificate().to_pem()],
         bootstrap_token: BootstrapToken { id: "abcdef".into(), secret: "0123456789abcdef".into() },
+        node_subnets: Vec::new(),
         dns: vec!["10.96.0.10".parse().unwrap()],
         domain: "cluster.local".into(),
         taints: Vec::new(),

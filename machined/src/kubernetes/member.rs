@@ -180,6 +180,7 @@ mod tests {
             endpoints: Vec::new(),
             certificate_authorities: vec![authority.to_owned()],
             bootstrap_token: BootstrapToken { id: "abcdef".into(), secret: "0123456789abcdef".into() },
+            node_subnets: Vec::new(),
             dns: vec![[10, 96, 0, 10].into()],
             domain: "cluster.local".into(),
             taints: vec!["role=camera:NoSchedule".into(), "spare:NoExecute".into()],

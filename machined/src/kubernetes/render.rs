@@ -272,6 +272,7 @@ mod tests {
             endpoints: Vec::new(),
             certificate_authorities: Vec::new(),
             bootstrap_token: BootstrapToken { id: "abcdef".into(), secret: "0123456789abcdef".into() },
+            node_subnets: Vec::new(),
             dns: vec![[10, 96, 0, 10].into()],
             domain: "shop.local".into(),
             taints: Vec::new(),

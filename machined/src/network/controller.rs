@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::NodeConfig;
-use netplan::{Desired, Device, Link, Observed, Operation, Plan, plan};
+use netplan::{Desired, Device, Link, Observed, Operation, Plan, Prefix, plan};
 use tokio::time::sleep;
 
 use super::Environment;
@@ -233,7 +233,8 @@ impl Controller {
             // What fails elsewhere must not hide an address that works.
             if outcome.addressed {
                 let present = desired.iter().filter(|wanted| observed.link(&wanted.name).is_some());
-                self.announce(&present.cloned().collect::<Vec<_>>());
+                let networks = config.cluster.iter().flat_map(|cluster| cluster.node_subnets.clone());
+                self.announce(&present.cloned().collect::<Vec<_>>(), &networks.collect::<Vec<_>>());
             }
             self.show(&intent, &observed, &routes, &desired);
             self.seen = look(&intent, &observed, &planned);
@@ -281,8 +282,8 @@ impl Controller {
     }
 
     /// The address stays published when a lease ends: whoever bound to it gains nothing from "none".
-    fn announce(&self, desired: &[Desired]) {
-        let Some(address) = primary(desired) else { return };
+    fn announce(&self, desired: &[Desired], networks: &[Prefix]) {
+        let Some(address) = primary(desired, networks) else { return };
         self.environment.address.send_if_modified(|known| known.replace(address) != Some(address));
     }
 

@@ -67,16 +67,19 @@ pub fn mtu(configured_bytes: Option<u32>, undecided: bool, lease: Option<&Lease>
     }
 }
 
-/// The node's own address: the source of its default route, or the first that there is, IPv4 before IPv6.
-pub fn primary(desired: &[Desired]) -> Option<IpAddr> {
+/// The node's own address: one in these networks, in their order, or else the source of its default route, or the first
+/// that there is, IPv4 before IPv6.
+pub fn primary(desired: &[Desired], networks: &[Prefix]) -> Option<IpAddr> {
     let routes = || desired.iter().flat_map(|link| link.addressing.routes());
     let default = routes()
         .filter(|route| route.destination == EVERYWHERE && route.table == TABLE_MAIN)
         .min_by_key(|route| (route.metric, route.learned));
     let addresses =
         || desired.iter().flat_map(|link| link.addressing.addresses()).map(|prefix| prefix.address);
-    default
-        .and_then(|route| route.source)
+    networks
+        .iter()
+        .find_map(|network| addresses().find(|address| network.contains(*address)))
+        .or_else(|| default.and_then(|route| route.source))
         .or_else(|| addresses().find(IpAddr::is_ipv4))
         .or_else(|| addresses().next())
 }
@@ -173,14 +176,21 @@ mod tests {
     fn the_nodes_address_is_the_source_of_its_default_route() {
         let (by_dhcp, by_hand) = (leased(&lease(None), None), fixed(&["10.9.0.5/24"], Some("10.9.0.1")));
         let both = [link(by_dhcp.clone()), link(configured(&by_hand))];
-        assert_eq!(primary(&both), Some([10, 9, 0, 5].into()), "what is configured goes first");
+        assert_eq!(primary(&both, &[]), Some([10, 9, 0, 5].into()), "what is configured goes first");
         let without = fixed(&["10.9.0.5/24"], None);
-        assert_eq!(primary(&[link(configured(&without)), link(by_dhcp)]), Some([192, 0, 2, 100].into()));
+        assert_eq!(primary(&[link(configured(&without)), link(by_dhcp)], &[]), Some([192, 0, 2, 100].into()));
         let mixed = fixed(&["2001:db8::5/64", "10.9.0.5/24"], None);
-        assert_eq!(primary(&[link(configured(&mixed))]), Some([10, 9, 0, 5].into()));
+        assert_eq!(primary(&[link(configured(&mixed))], &[]), Some([10, 9, 0, 5].into()));
         let ipv6 = fixed(&["2001:db8::5/64"], None);
-        assert_eq!(primary(&[link(configured(&ipv6))]), Some("2001:db8::5".parse().unwrap()));
-        assert_eq!(primary(&[link(Addressing::Undecided)]), None);
+        assert_eq!(primary(&[link(configured(&ipv6))], &[]), Some("2001:db8::5".parse().unwrap()));
+        assert_eq!(primary(&[link(Addressing::Undecided)], &[]), None);
+        let preferred = ["203.0.113.0/24", "10.9.0.0/16"].map(|text| subnet(text).prefix());
+        let without = [link(configured(&fixed(&["10.9.0.5/24"], None))), link(leased(&lease(None), None))];
+        assert_eq!(
+            primary(&without, &preferred),
+            Some([10, 9, 0, 5].into()),
+            "where the configuration wants it"
+        );
     }
 
     #[test]

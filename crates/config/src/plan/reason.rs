@@ -165,6 +165,7 @@ pub(super) fn cluster(old: &NodeConfig, new: &NodeConfig) -> Option<String> {
         changed("Cluster.endpoints", list(&old.endpoints).as_ref(), list(&new.endpoints).as_ref()),
         sets("Cluster.certificateAuthorities", &old.certificate_authorities, &new.certificate_authorities),
         token,
+        changed("Cluster.nodeSubnets", list(&old.node_subnets).as_ref(), list(&new.node_subnets).as_ref()),
         changed("Cluster.dns", list(&old.dns).as_ref(), list(&new.dns).as_ref()),
         changed("Cluster.domain", Some(&old.domain), Some(&new.domain)),
         changed("Cluster.podNetwork", Some(&network(old)), Some(&network(new))),

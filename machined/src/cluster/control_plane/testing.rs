@@ -9,6 +9,7 @@ pub fn cluster(authority: &str) -> Cluster {
         endpoints: Vec::new(),
         certificate_authorities: vec![authority.to_owned()],
         bootstrap_token: BootstrapToken { id: "abcdef".into(), secret: "0123456789abcdef".into() },
+        node_subnets: Vec::new(),
         dns: vec![[10, 96, 0, 10].into()],
         domain: "cluster.local".into(),
         taints: Vec::new(),
