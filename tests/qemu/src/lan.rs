@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     thread,
 };
@@ -35,19 +35,22 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Lan {
     namespace: String,
+    ports: AtomicU8,
 }
 
 /// A port of the bridge, for one link of one machine at a time. It lasts longer than the machine's process.
 #[derive(Clone, Debug)]
 pub struct Port {
     tap: Arc<OwnedFd>,
+    number: u8,
 }
 
 impl Lan {
     /// A bridge alone, with [`HOST`] on it.
     pub fn new() -> Result<Self> {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let lan = Self { namespace: format!("cairn-lan-{}-{count}", std::process::id()) };
+        let namespace = format!("cairn-lan-{}-{count}", std::process::id());
+        let lan = Self { namespace, ports: AtomicU8::new(0) };
         ip(&["netns", "add", &lan.namespace])?;
         lan.ip(&["link", "set", "lo", "up"])?;
         // Else a bridge forwards multicast only to who was seen to ask for it.
@@ -61,7 +64,7 @@ impl Lan {
     pub fn port(&self, name: &str) -> Result<Port> {
         let tap = self.inside(|| tap(name))??;
         self.ip(&["link", "set", name, "master", BRIDGE, "up"])?;
-        Ok(Port { tap: Arc::new(tap) })
+        Ok(Port { tap: Arc::new(tap), number: self.ports.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// One more port, whose frames are the caller's to read and write: a machine of a few lines.
@@ -133,7 +136,8 @@ impl Port {
     pub fn arguments(&self, index: usize) -> [String; 4] {
         let fd = self.tap.as_raw_fd();
         let netdev = format!("tap,id=lan{index},fd={fd}");
-        let device = format!("virtio-net-pci,netdev=lan{index},mac=52:54:00:ca:12:{index:02x}");
+        // Links of several machines meet here.
+        let device = format!("virtio-net-pci,netdev=lan{index},mac=52:54:00:ca:12:{:02x}", self.number);
         ["-netdev".into(), netdev, "-device".into(), device]
     }
 }

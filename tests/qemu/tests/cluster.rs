@@ -6,15 +6,19 @@ mod support;
 
 use std::{path::Path, time::Instant};
 
-use serde_json::Value;
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
 use support::{BOOT, bed, blueprint, folder, kubectl::Kubectl, tools};
-use testbed::{http, measure, node::Node};
+use testbed::{http, lan::Lan, measure, node::Node};
 
 /// What the issue of a cluster on a small box is about.
 const MEMORY_MIB: u32 = 1024;
 /// Ports of the cluster's Services on the node.
 const HELLO_PORT: u16 = 30080;
 const PROBE_PORT: u16 = 30081;
+/// Of the two nodes on the link between them.
+const ADDRESSES: [&str; 2] = ["192.0.2.11", "192.0.2.12"];
+const HEADER: &str = "apiVersion: cairn.dev/v1alpha1\n";
 const WORKLOAD: &str = include_str!("../pods/workload.yaml");
 /// For kubectl: as long as a boot.
 const PATIENCE: &str = "--timeout=240s";
@@ -32,7 +36,7 @@ fn one_node_is_a_whole_cluster() {
 
     let before = Instant::now();
     join(&node, &folder);
-    let kubectl = administrator(&node, &folder, &programs.kubectl);
+    let kubectl = administrator(&node, &folder, &programs.kubectl, "cluster");
     kubectl.run(&["wait", "--for=condition=Ready", "node/cluster", PATIENCE]);
     println!("configuration with a cluster → node Ready: {:.1} s", before.elapsed().as_secs_f32());
     node.osctl(&["health", "--wait"]).unwrap();
@@ -43,6 +47,78 @@ fn one_node_is_a_whole_cluster() {
     manifests_are_applied_and_pruned(&node, &kubectl, &folder);
     the_memory_is_told(&node);
     everything_is_back_after_a_power_cut(&mut node, &kubectl);
+}
+
+#[test]
+fn pods_of_two_nodes_reach_each_other() {
+    if !geteuid().is_root() {
+        println!("not run: network namespaces need root");
+        return;
+    }
+    let bed = bed();
+    let programs = bed.host_kubernetes().unwrap();
+    let lan = Lan::new().unwrap();
+    let machine = |name: &str, ports: &[u16]| {
+        let mut blueprint = blueprint(&bed, name);
+        blueprint.hardware.memory_mib = 1536;
+        blueprint.hardware.forwarded_ports.extend(ports);
+        blueprint.hardware.links = vec![lan.port(name).unwrap()];
+        let folder = folder(&bed, name);
+        (Node::up(&tools(&bed), &blueprint, &folder).unwrap(), folder)
+    };
+    let (one, folder) = machine("one", &[layout::CLUSTER_API_PORT]);
+    let (two, two_folder) = machine("two", &[PROBE_PORT]);
+    let cluster = folder.join("shop");
+    let endpoint = format!("{}:6443", ADDRESSES[0]);
+    let arguments = ["gen", "cluster", "shop", "--endpoint", &endpoint, "-o", &cluster.to_string_lossy()];
+    one.osctl(&arguments).unwrap();
+    become_a_node_of_the_lan(&one, &folder, &cluster.join("control-plane.yaml"), ADDRESSES[0]);
+    let kubectl = administrator(&one, &folder, &programs.kubectl, "one");
+    become_a_node_of_the_lan(&two, &two_folder, &cluster.join("worker.yaml"), ADDRESSES[1]);
+    kubectl.run(&["wait", "--for=create", "node/two", PATIENCE]);
+    kubectl.run(&["wait", "--for=condition=Ready", "node/one", "node/two", PATIENCE]);
+    for (name, address) in ["one", "two"].into_iter().zip(ADDRESSES) {
+        let node = kubectl.json(&["get", "node", name]);
+        let addresses = node["status"]["addresses"].as_array().unwrap();
+        assert!(addresses.contains(&json!({"type": "InternalIP", "address": address})), "{addresses:?}");
+    }
+
+    kubectl.apply(WORKLOAD);
+    pin(&kubectl, "deployment/hello", "one");
+    pin(&kubectl, "deployment/inside", "two");
+    let port = two.forwarded(PROBE_PORT).unwrap();
+    let reached = |host: &str, port_there: u16| {
+        let target = format!("/connect?host={host}&port={port_there}");
+        assert_eq!(http::wait_for(port, &target, BOOT, || true).unwrap(), "connected\n", "{host}");
+    };
+    let pods = kubectl.json(&["get", "pods", "-l", "app=hello"]);
+    for pod in pods["items"].as_array().unwrap() {
+        reached(pod["status"]["podIP"].as_str().unwrap(), 8080);
+    }
+    reached("hello.default.svc.cluster.local", 80);
+    // The API server reads them from the other node's kubelet.
+    kubectl.run(&["logs", "deployment/inside"]);
+    two.osctl(&["health", "--wait"]).unwrap();
+}
+
+/// Its address on the link to the other node, and its place in the cluster, in one change.
+fn become_a_node_of_the_lan(node: &Node, folder: &Path, documents: &Path, address: &str) {
+    let cluster = std::fs::read_to_string(documents).unwrap();
+    let cluster = cluster.replace("kind: Cluster\n", "kind: Cluster\nnodeSubnets: [192.0.2.0/24]\n");
+    let text = format!(
+        "{HEADER}kind: Interface\nname: eth0\ndhcp: true\n---\n{HEADER}kind: Interface\nname: eth1\n\
+         addresses: [{address}/24]\n---\n{cluster}"
+    );
+    let path = folder.join("member.yaml");
+    std::fs::write(&path, text).unwrap();
+    node.osctl(&["patch", "config", "-f", &path.to_string_lossy()]).unwrap();
+}
+
+/// Has its pods run on one node.
+fn pin(kubectl: &Kubectl, deployment: &str, node: &str) {
+    let patch = json!({"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/hostname": node}}}}});
+    kubectl.run(&["patch", deployment, "--type=merge", "-p", &patch.to_string()]);
+    kubectl.run(&["rollout", "status", deployment, PATIENCE]);
 }
 
 fn nobody_gets_a_kubeconfig_of_a_node_without_a_cluster(node: &Node) {
@@ -60,14 +136,14 @@ fn join(node: &Node, folder: &Path) {
 }
 
 /// kubectl with a certificate that the node issued, through the forwarded port.
-fn administrator(node: &Node, folder: &Path, program: &Path) -> Kubectl {
+fn administrator(node: &Node, folder: &Path, program: &Path, name: &str) -> Kubectl {
     let kubeconfig = folder.join("kubeconfig");
     node.osctl(&["kubeconfig", "-o", &kubeconfig.to_string_lossy()]).unwrap();
     let port = node.forwarded(layout::CLUSTER_API_PORT).unwrap();
     let kubectl = Kubectl::new(program, &kubeconfig, format!("https://127.0.0.1:{port}"));
     let until = Instant::now() + BOOT;
     loop {
-        let output = kubectl.output(&["get", "node/cluster"]);
+        let output = kubectl.output(&["get", "node", name]);
         if output.status.success() {
             return kubectl;
         }
