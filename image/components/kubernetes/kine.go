@@ -17,6 +17,7 @@ import (
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 )
 
 const (
@@ -40,6 +41,9 @@ const (
 	requestMaxBytes  = 2 << 20
 	responseMaxBytes = 1<<31 - 1
 	stopTimeout      = 2 * time.Second
+
+	// As etcd.
+	pingMin = 5 * time.Second
 )
 
 // newKineCommand is the cluster's data store: etcd's API on a Unix socket, kept in a SQLite database. Of kine's own program it
@@ -91,7 +95,12 @@ func serveDatabase(stopped context.Context, database, socket string) error {
 	if err := backend.Start(running); err != nil {
 		return fmt.Errorf("starting with %s: %w", database, err)
 	}
-	api := grpc.NewServer(grpc.MaxRecvMsgSize(requestMaxBytes), grpc.MaxSendMsgSize(responseMaxBytes))
+	api := grpc.NewServer(
+		grpc.MaxRecvMsgSize(requestMaxBytes),
+		grpc.MaxSendMsgSize(responseMaxBytes),
+		// The API server pings more often than gRPC takes without a word.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingMin}),
+	)
 	server.New(backend, "unix", notifyInterval, emulatedEtcd).Register(api)
 	listener, err := listen(socket)
 	if err != nil {

@@ -242,7 +242,7 @@ mod tests {
                 tokio::spawn(async move {
                     stream.write_all(name).await.ok();
                     // Held open until the other side ends it.
-                    stream.read(&mut [0]).await.ok();
+                    stream.read_u8().await.ok();
                 });
             }
         });

@@ -116,9 +116,14 @@ impl Client {
         Ok(Self { http, server: server.to_owned() })
     }
 
-    /// Whether the API server does its work.
+    /// Whether the API server does its work; says what does not.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.text(Method::GET, "/readyz", None).await.map(drop)
+        match self.text(Method::GET, "/readyz", None).await {
+            Err(ClientError::Refused { status, message }) => {
+                Err(ClientError::Refused { status, message: unready(&message) })
+            }
+            other => other.map(drop),
+        }
     }
 
     /// What lies at a path.
@@ -173,9 +178,19 @@ impl Client {
     }
 }
 
+/// What is not ready yet, of a list of all that must be.
+fn unready(list: &str) -> String {
+    let missing: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("[-]"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    if missing.is_empty() { list.to_owned() } else { missing.join(", ") }
+}
+
 /// An API server says what it refuses as an object of kind Status; what is before it may say anything.
 fn refused(status: StatusCode, content: &[u8]) -> ClientError {
-    const SHOWN_MAX_CHARS: usize = 512;
+    const SHOWN_MAX_CHARS: usize = 4096;
     let object: Option<Value> = serde_json::from_slice(content).ok();
     let message = object.as_ref().and_then(|object| object["message"].as_str().map(str::to_owned));
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(content).trim().to_owned());
@@ -198,6 +213,9 @@ mod tests {
             error.to_string(),
             "the API server refuses (403 Forbidden): configmaps \"a\" is forbidden"
         );
+        let list =
+            "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: not finished\nreadyz check failed\n";
+        assert_eq!(unready(list), "poststarthook/rbac/bootstrap-roles");
         assert!(refused(StatusCode::BAD_GATEWAY, b"gone\n").to_string().ends_with(": gone"));
         assert!(refused(StatusCode::NOT_FOUND, b"").is_not_found() && !error.is_not_found());
     }

@@ -21,7 +21,7 @@ pub use drain::Member;
 pub use manifests::{ADMINS, CONDITION as MANIFESTS};
 
 use layout::path;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use self::client::{Client, ClientError, Identity};
 use crate::{context::Context, kubernetes};
@@ -31,10 +31,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs for ever.
 pub async fn run(context: Arc<Context>) {
+    let (ready, is_ready) = watch::channel(false);
     tokio::join!(
         balancer::run(Arc::clone(&context)),
-        control_plane::run(Arc::clone(&context)),
-        manifests::run(Arc::clone(&context)),
+        control_plane::run(Arc::clone(&context), ready),
+        manifests::run(Arc::clone(&context), is_ready),
         pod_network::run(Arc::clone(&context)),
         proxy::run(Arc::clone(&context)),
         drain::come_back(&context),

@@ -15,7 +15,7 @@ use std::{
 
 use config::NodeConfig;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 pub use self::base::ADMINS;
 use self::object::{Id, Resource};
@@ -36,8 +36,8 @@ const RECORD: &str = "/api/v1/namespaces/kube-system/configmaps/cairn-manifests"
 /// Failures that are told.
 const TOLD_MAX: usize = 3;
 
-/// Runs for ever; on a node that serves no cluster it does nothing.
-pub async fn run(context: Arc<Context>) {
+/// Runs for ever; on a node that serves no cluster it does nothing. `ready` says whether the API server is.
+pub async fn run(context: Arc<Context>, mut ready: watch::Receiver<bool>) {
     if context.config.borrow().control_plane.is_none() {
         return;
     }
@@ -46,6 +46,11 @@ pub async fn run(context: Arc<Context>) {
     loop {
         let config = follower.current();
         follower.settle(&config);
+        tokio::select! {
+            // The sender ends only with the process.
+            _ = ready.wait_for(|ready| *ready) => {}
+            () = follower.changed() => continue,
+        }
         let period = match bring_about(&config).await {
             Ok(()) => {
                 context.health.set(CONDITION, Status::Healthy, "Applied", "");
@@ -87,7 +92,6 @@ fn told(failed: &[(Id, ClientError)]) -> String {
 /// Makes the cluster have what it should.
 async fn bring_about(config: &NodeConfig) -> Result<(), Failure> {
     let client = control_plane::client().map_err(Failure::Api)?;
-    client.ready().await.map_err(Failure::Api)?;
     let wanted = wanted(config);
     let ids: BTreeSet<Id> = wanted.iter().map(|(id, _)| id.clone()).collect();
     let recorded = recorded(&client).await.map_err(Failure::Api)?;
