@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use ::config::{Cluster, NodeConfig};
@@ -20,11 +20,11 @@ use crate::{cluster::ADMINS, context::Context, error_chain::error_chain};
 const ISSUE: &str = "/cairn.cluster.v1.ClusterService/IssueAdminCertificate";
 
 /// Where a request names no lifetime. Nothing revokes a certificate of Kubernetes, so it is short.
-const LIFETIME_DEFAULT: Duration = Duration::from_hours(30 * 24);
+const LIFETIME_DEFAULT_S: u64 = 30 * 24 * 3600;
 /// Longest lifetime.
-const LIFETIME_MAX: Duration = Duration::from_hours(365 * 24);
+const LIFETIME_MAX_S: u64 = 365 * 24 * 3600;
 /// Clocks of other control planes are off by minutes; a certificate must not start in their future.
-const BACKDATE: Duration = Duration::from_hours(1);
+const BACKDATE_S: u64 = 3600;
 /// Whom the API server's audit log names.
 const ADMIN: &str = "cairn:admin";
 
@@ -52,8 +52,7 @@ impl api::cluster_service_server::ClusterService for Service {
             api::IssueAdminCertificateBody::decode(body.as_slice()).map_err(|_| signed::malformed())?;
         let config = Arc::clone(&self.0.config.borrow());
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = clock.max(Duration::from_secs(identity.floor_s()));
-        let response = issue(&config, &body, now)?;
+        let response = issue(&config, &body, clock.as_secs().max(identity.floor_s()))?;
         tracing::info!(author, "an admin of the cluster was certified");
         Ok(Response::new(response))
     }
@@ -74,7 +73,7 @@ pub(super) fn describe(config: &NodeConfig, hostname: String) -> api::GetCluster
 pub(super) fn issue(
     config: &NodeConfig,
     body: &api::IssueAdminCertificateBody,
-    now: Duration,
+    now_s: u64,
 ) -> Result<api::IssueAdminCertificateResponse, Status> {
     let (Some(cluster), Some(control_plane)) = (&config.cluster, &config.control_plane) else {
         return Err(Status::failed_precondition(
@@ -84,10 +83,10 @@ pub(super) fn issue(
     let [first, ..] = cluster.certificate_authorities.as_slice() else {
         return Err(Status::failed_precondition("the configuration names no CA of the cluster"));
     };
-    let lifetime = lifetime(body.lifetime_seconds)?;
+    let lifetime_s = lifetime_s(body.lifetime_seconds)?;
     let key = &control_plane.certificate_authority_key;
     let certificate_pem =
-        issue_admin(first, key, &body.csr_der, lifetime, now).map_err(|error| refused(&error))?;
+        issue_admin(first, key, &body.csr_der, lifetime_s, now_s).map_err(|error| refused(&error))?;
     Ok(api::IssueAdminCertificateResponse {
         certificate_pem,
         certificate_authorities_pem: cluster.certificate_authorities.clone(),
@@ -99,10 +98,10 @@ fn endpoints(cluster: &Cluster) -> Vec<String> {
     cluster.endpoints.iter().map(ToString::to_string).collect()
 }
 
-fn lifetime(lifetime_s: u64) -> Result<Duration, Status> {
-    match Duration::from_secs(lifetime_s) {
-        Duration::ZERO => Ok(LIFETIME_DEFAULT),
-        lifetime if lifetime <= LIFETIME_MAX => Ok(lifetime),
+fn lifetime_s(asked_s: u64) -> Result<u64, Status> {
+    match asked_s {
+        0 => Ok(LIFETIME_DEFAULT_S),
+        1..=LIFETIME_MAX_S => Ok(asked_s),
         _ => Err(Status::invalid_argument("an admin's certificate lives at most 365 days")),
     }
 }
@@ -126,22 +125,19 @@ fn issue_admin(
     ca_pem: &str,
     ca_key_pem: &str,
     csr_der: &[u8],
-    lifetime: Duration,
-    now: Duration,
+    lifetime_s: u64,
+    now_s: u64,
 ) -> Result<String, AdminError> {
     let ca = Ca::from_pem(ca_pem, ca_key_pem).map_err(AdminError::Ca)?;
     let request = SigningRequest::from_der(csr_der).map_err(AdminError::Request)?;
-    let start = now.saturating_sub(BACKDATE);
+    let start_s = now_s.saturating_sub(BACKDATE_S);
     let template = Template {
         common_name: ADMIN.to_owned(),
         organisation: Some(ADMINS.to_owned()),
         dns_names: Vec::new(),
         addresses: Vec::new(),
         usage: Usage::Client,
-        validity: Validity::starting(
-            start.as_secs(),
-            now.saturating_sub(start).saturating_add(lifetime).as_secs(),
-        ),
+        validity: Validity::starting(start_s, now_s.saturating_sub(start_s).saturating_add(lifetime_s)),
     };
     let certificate = ca.issue(&template, request.public_key_der()).map_err(AdminError::Issue)?;
     Ok(certificate.to_pem())

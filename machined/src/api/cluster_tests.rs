@@ -1,7 +1,5 @@
 //! Who is certified as an admin of the cluster, and by which nodes.
 
-use std::time::Duration;
-
 use ::config::{ApiEndpoint, BootstrapToken, Cluster, ControlPlane, NodeConfig, PodNetwork};
 use netplan::Prefix;
 use pki::{Ca, Certificate, Key, NodeId, Refusal, Revocations, SubjectName, Validity, judge};
@@ -10,7 +8,7 @@ use tonic::Code;
 
 use super::cluster::{describe, issue};
 
-const NOW: Duration = Duration::from_secs(1_800_000_000);
+const NOW_S: u64 = 1_800_000_000;
 const DAY_S: u64 = 24 * 3600;
 
 fn ca() -> Ca {
@@ -52,20 +50,19 @@ fn request(key: &Key, lifetime_seconds: u64) -> IssueAdminCertificateBody {
 #[test]
 fn a_control_plane_certifies_the_key_of_the_request_and_nothing_else_of_it() {
     let (ca, key) = (ca(), Key::generate().unwrap());
-    let issued = issue(&control_plane(&ca, &ca), &request(&key, 7 * DAY_S), NOW).unwrap();
+    let issued = issue(&control_plane(&ca, &ca), &request(&key, 7 * DAY_S), NOW_S).unwrap();
     assert_eq!(issued.certificate_authorities_pem, [ca.certificate().to_pem()]);
     assert_eq!(issued.endpoints, ["[2001:db8::5]:6443"]);
     let certificate = Certificate::from_pem(&issued.certificate_pem).unwrap();
     assert_eq!(certificate.public_key_der(), key.public_key_der());
-    let now_s = NOW.as_secs();
-    let validity = Validity { not_before_s: now_s - 3600, not_after_s: now_s + 7 * DAY_S };
+    let validity = Validity { not_before_s: NOW_S - 3600, not_after_s: NOW_S + 7 * DAY_S };
     assert_eq!(certificate.validity(), validity);
     let holds = |bytes: &[u8]| certificate.der().windows(bytes.len()).any(|part| part == bytes);
     // As UTF8String, with its length.
     assert!(holds(b"\x0c\x0bcairn:admin") && holds(b"\x0c\x0ccairn:admins"));
     assert!(!holds(b"laptop"));
     // A client of this CA, but none that the node's own API knows: its organisation is no role.
-    let refusal = judge(certificate.der(), ca.bundle(), &Revocations::default(), now_s).unwrap_err();
+    let refusal = judge(certificate.der(), ca.bundle(), &Revocations::default(), NOW_S).unwrap_err();
     assert_eq!(refusal, Refusal::Role);
 }
 
@@ -73,9 +70,9 @@ fn a_control_plane_certifies_the_key_of_the_request_and_nothing_else_of_it() {
 fn a_lifetime_is_thirty_days_unless_said_and_never_more_than_a_year() {
     let (ca, key) = (ca(), Key::generate().unwrap());
     let end_s = |lifetime_s| {
-        let issued = issue(&control_plane(&ca, &ca), &request(&key, lifetime_s), NOW)?;
+        let issued = issue(&control_plane(&ca, &ca), &request(&key, lifetime_s), NOW_S)?;
         let certificate = Certificate::from_pem(&issued.certificate_pem).unwrap();
-        Ok::<_, tonic::Status>(certificate.validity().not_after_s - NOW.as_secs())
+        Ok::<_, tonic::Status>(certificate.validity().not_after_s - NOW_S)
     };
     assert_eq!(end_s(0).unwrap(), 30 * DAY_S);
     assert_eq!(end_s(365 * DAY_S).unwrap(), 365 * DAY_S);
@@ -89,7 +86,7 @@ fn a_node_that_serves_no_cluster_certifies_nobody() {
     let (ca, key) = (ca(), Key::generate().unwrap());
     let worker = NodeConfig { cluster: Some(cluster(&ca)), ..NodeConfig::default() };
     for config in [NodeConfig::default(), worker] {
-        let status = issue(&config, &request(&key, 0), NOW).unwrap_err();
+        let status = issue(&config, &request(&key, 0), NOW_S).unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert!(status.message().contains("no ControlPlane"), "{status}");
     }
@@ -98,13 +95,13 @@ fn a_node_that_serves_no_cluster_certifies_nobody() {
 #[test]
 fn what_cannot_sign_or_is_no_request_is_told_apart() {
     let (ours, other, key) = (ca(), ca(), Key::generate().unwrap());
-    let status = issue(&control_plane(&ours, &other), &request(&key, 0), NOW).unwrap_err();
+    let status = issue(&control_plane(&ours, &other), &request(&key, 0), NOW_S).unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(status.message().contains("do not belong together"), "{status}");
     let mut bent = request(&key, 0);
     let last = bent.csr_der.len() - 1;
     bent.csr_der[last] ^= 1;
-    let status = issue(&control_plane(&ours, &ours), &bent, NOW).unwrap_err();
+    let status = issue(&control_plane(&ours, &ours), &bent, NOW_S).unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 

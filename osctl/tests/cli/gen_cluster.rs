@@ -153,17 +153,35 @@ fn without_an_endpoint_there_is_nothing_to_join() {
 }
 
 #[test]
-fn subnets_with_which_no_cluster_comes_up_are_refused() {
+fn what_a_node_would_refuse_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    for (pods, services, words) in [
-        ("10.96.0.0/16", "10.96.0.0/12", "share addresses"),
-        ("fd00:10:244::/56", "10.96.0.0/12", "two address families"),
-        ("10.244.0.0/24", "10.96.0.0/12", "shared out to nodes as /24"),
-        ("fd00::/40", "fd01::/112", "from /48 to /63"),
-        ("10.244.0.0/16", "10.96.0.0/29", "no tenth address"),
+    for (option, value, words) in [
+        ("--pod-subnet", "10.96.0.0/16", "overlaps podSubnet"),
+        ("--pod-subnet", "fd00:10:244::/56", "podSubnet"),
+        ("--pod-subnet", "10.244.0.0/24", "podSubnet"),
+        ("--service-subnet", "10.0.0.0/8", "serviceSubnet"),
+        ("--endpoint", "fe80::1%eth0", "alternativeNames"),
     ] {
-        let subnets = ["--pod-subnet", pods, "--service-subnet", services];
-        run(folder.path(), &[&MAKE[..], &subnets].concat()).fails(2, &[words]);
+        run(folder.path(), &[&MAKE[..], &[option, value]].concat()).fails(1, &["would refuse", words]);
     }
+    run(folder.path(), &[&MAKE[..], &["--service-subnet", "10.96.0.0/29"]].concat())
+        .fails(2, &["no tenth address"]);
     assert!(!folder.path().join("shop").exists());
+}
+
+#[test]
+fn a_first_configuration_takes_the_documents_in() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &MAKE).ok();
+    run(folder.path(), &["gen", "secrets"]).ok();
+    for (file, kinds) in [
+        ("shop/control-plane.yaml", &["Api", "Cluster", "ControlPlane", "Manifests"][..]),
+        ("shop/worker.yaml", &["Api", "Cluster"]),
+    ] {
+        let whole = run(folder.path(), &["gen", "config", "--secrets", "secrets.yaml", "--base", file]).ok();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&whole).unwrap();
+        assert_eq!(documents.iter().map(|document| text(document, "kind")).collect::<Vec<_>>(), kinds);
+        fs::write(folder.path().join("whole.yaml"), &whole).unwrap();
+        run(folder.path(), &["validate", "whole.yaml"]).ok();
+    }
 }

@@ -19,8 +19,6 @@ use crate::subnet;
 const CA_VALIDITY: std::time::Duration = std::time::Duration::from_hours(10 * 365 * 24);
 /// Which address of the Services is that of the cluster's DNS, as everywhere with Kubernetes.
 const DNS_INDEX: u8 = 10;
-/// Most that the prefix of a node's part may be longer than that of all pods (Kubernetes, `cidrset`).
-const PARTS_MAX_BITS: u8 = 16;
 
 /// What `gen cluster` writes.
 pub struct Documents {
@@ -53,90 +51,95 @@ struct ControlPlane<'a> {
     service_subnet: String,
 }
 
+#[derive(Serialize)]
+struct Api {
+    #[serde(rename = "clientCAs")]
+    client_cas: [Pem; 1],
+}
+
 /// Makes the secrets of a new cluster and puts them into documents.
 pub fn make(arguments: &GenCluster) -> Result<Documents, Failure> {
-    let GenCluster { domain, pod_subnet, service_subnet, .. } = arguments;
-    let (name, dns) = (arguments.name.as_str(), check(arguments)?);
-    let cannot = |what, error: &dyn std::error::Error| {
-        Failure::error(format!("cannot make the cluster's {what}")).why(chain(error))
-    };
+    let name = arguments.name.as_str();
     let ca = Ca::create(&arguments.name, validity(CA_VALIDITY)).map_err(|error| cannot("CA", &error))?;
-    let service_account_key = Key::generate().map_err(|error| cannot("key", &error))?;
-    let (token, encryption_key) = (token::bootstrap_token()?, token::encryption_key()?);
+    let token = token::bootstrap_token()?;
     let endpoints: Vec<String> = arguments.endpoints.iter().map(ToString::to_string).collect();
+    let dns = subnet::nth(arguments.service_subnet, DNS_INDEX).ok_or_else(|| {
+        let subnet = arguments.service_subnet;
+        Failure::usage(format!("{subnet} has no tenth address for the cluster's DNS"))
+    })?;
+    let worker = match endpoints.as_slice() {
+        [] => None,
+        endpoints => Some(cluster(arguments, endpoints, &ca, &token, dns)?),
+    };
+    // A control plane's endpoints are those besides its own.
+    let member = cluster(arguments, &[], &ca, &token, dns)?;
+    let control_plane = control_plane(arguments, &ca)?;
+    let manifests = coredns::document(&arguments.domain, dns);
+    check(&[&member, &control_plane, &manifests], &ca)?;
+    if let Some(worker) = &worker {
+        check(&[worker], &ca)?;
+    }
+    let until = clock::date(ca.certificate().validity().not_after_s);
+    let control_plane = format!(
+        "# Makes a node the control plane of the cluster {name:?}, whose CA lasts until {until}.\n\
+         # Whoever has this file owns the cluster; losing it loses the CA. Keep it offline and keep a copy.\n\
+         {}---\n{}---\n{manifests}",
+        *member, *control_plane
+    );
+    let worker = worker.map(|worker| {
+        let heading = "Whoever has this file can add nodes to it.";
+        Zeroizing::new(format!("# Makes a node a worker of the cluster {name:?}. {heading}\n{}", *worker))
+    });
+    Ok(Documents { control_plane: Zeroizing::new(control_plane), worker })
+}
+
+fn cluster(
+    arguments: &GenCluster,
+    endpoints: &[String],
+    ca: &Ca,
+    bootstrap_token: &str,
+    dns: IpAddr,
+) -> Result<Zeroizing<String>, Failure> {
+    let cluster = Cluster {
+        endpoints,
+        certificate_authorities: [Pem::new(ca.certificate().to_pem())],
+        bootstrap_token,
+        domain: &arguments.domain,
+        dns: [dns],
+        pod_network: match arguments.pod_network {
+            PodNetwork::Cairn => "cairn",
+            PodNetwork::External => "external",
+        },
+    };
+    document("Cluster", cluster).map(Zeroizing::new)
+}
+
+fn control_plane(arguments: &GenCluster, ca: &Ca) -> Result<Zeroizing<String>, Failure> {
+    let service_account_key = Key::generate().map_err(|error| cannot("key", &error))?;
     let mut names: Vec<String> = arguments.endpoints.iter().map(|endpoint| endpoint.host.clone()).collect();
     names.sort();
     names.dedup();
-    let cluster = |endpoints| {
-        let pod_network = match arguments.pod_network {
-            PodNetwork::Cairn => "cairn",
-            PodNetwork::External => "external",
-        };
-        document(
-            "Cluster",
-            Cluster {
-                endpoints,
-                certificate_authorities: [Pem::new(ca.certificate().to_pem())],
-                bootstrap_token: &token,
-                domain,
-                dns: [dns],
-                pod_network,
-            },
-        )
-        .map(Zeroizing::new)
+    let control_plane = ControlPlane {
+        certificate_authority_key: Pem::new(ca.key().to_pem()),
+        service_account_key: Pem::new(service_account_key.to_pem()),
+        encryption_key: &token::encryption_key()?,
+        alternative_names: &names,
+        pod_subnet: arguments.pod_subnet.to_string(),
+        service_subnet: arguments.service_subnet.to_string(),
     };
-    let control_plane = document(
-        "ControlPlane",
-        ControlPlane {
-            certificate_authority_key: Pem::new(ca.key().to_pem()),
-            service_account_key: Pem::new(service_account_key.to_pem()),
-            encryption_key: &encryption_key,
-            alternative_names: &names,
-            pod_subnet: pod_subnet.to_string(),
-            service_subnet: service_subnet.to_string(),
-        },
-    )
-    .map(Zeroizing::new)?;
-    let until = clock::date(ca.certificate().validity().not_after_s);
-    let worker = match endpoints.as_slice() {
-        [] => None,
-        endpoints => Some(Zeroizing::new(format!(
-            "# Makes a node a worker of the cluster {name:?}. Whoever has this file can add nodes to it.\n{}",
-            *cluster(endpoints)?
-        ))),
-    };
-    // A control plane's endpoints are those besides its own.
-    let control_plane = Zeroizing::new(format!(
-        "# Makes a node the control plane of the cluster {name:?}, whose CA lasts until {until}.\n\
-         # Whoever has this file owns the cluster; losing it loses the CA. Keep it offline and keep a copy.\n\
-         {}---\n{}---\n{}",
-        *cluster(&[])?,
-        *control_plane,
-        coredns::document(domain, dns)
-    ));
-    Ok(Documents { control_plane, worker })
+    document("ControlPlane", control_plane).map(Zeroizing::new)
 }
 
-/// Refuses subnets with which no cluster comes up; returns the address of the cluster's DNS.
-fn check(arguments: &GenCluster) -> Result<IpAddr, Failure> {
-    let GenCluster { pod_subnet: pods, service_subnet: services, .. } = arguments;
-    if pods.contains(services.address) || services.contains(pods.address) {
-        return Err(Failure::usage(format!("pods ({pods}) and Services ({services}) share addresses")));
-    }
-    if pods.address.is_ipv4() != services.address.is_ipv4() {
-        return Err(Failure::usage(format!(
-            "pods ({pods}) and Services ({services}) are of two address families"
-        )));
-    }
-    // What the controller manager gives a node: /24, or /64 of IPv6.
-    let part = if pods.address.is_ipv4() { 24 } else { 64 };
-    if pods.length >= part || part - pods.length > PARTS_MAX_BITS {
-        let longest = part - 1;
-        return Err(Failure::usage(format!("{pods} cannot be shared out to nodes as /{part}"))
-            .hint(format!("give a subnet from /{} to /{longest}", part - PARTS_MAX_BITS)));
-    }
-    subnet::nth(*services, DNS_INDEX).ok_or_else(|| {
-        Failure::usage(format!("{services} has no tenth address for the cluster's DNS"))
-            .hint("give a larger --service-subnet")
-    })
+fn cannot(what: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::error(format!("cannot make the cluster's {what}")).why(chain(error))
+}
+
+/// Refuses here what a node would refuse later.
+fn check(documents: &[&str], ca: &Ca) -> Result<(), Failure> {
+    // A configuration is none without whom it lets in.
+    let api = document("Api", Api { client_cas: [Pem::new(ca.certificate().to_pem())] })?;
+    let text = Zeroizing::new([documents, &[api.as_str()]].concat().join("---\n"));
+    config::parse(&text)
+        .map(drop)
+        .map_err(|errors| Failure::error("nodes would refuse these documents").why(errors))
 }
