@@ -33,7 +33,7 @@ impl Owner {
             [] => Some(Self::Kernel),
             ["init", ..] => Some(Self::Init),
             ["podruntime", "shims", ..] => Some(Self::Shim),
-            ["system" | "podruntime", service, ..] => Some(Self::Service((*service).to_owned())),
+            ["system" | "podruntime" | "cluster", service, ..] => Some(Self::Service((*service).to_owned())),
             ["kubepods", rest @ ..] => pod(rest).map(Self::Pod),
             _ => None,
         }
@@ -65,6 +65,7 @@ mod tests {
             ("/init", Some(Owner::Init)),
             ("/system/machined", Some(Owner::Service("machined".into()))),
             ("/podruntime/kubelet", Some(Owner::Service("kubelet".into()))),
+            ("/cluster/kine", Some(Owner::Service("kine".into()))),
             ("/podruntime/shims", Some(Owner::Shim)),
             ("/podruntime/shims/x", Some(Owner::Shim)),
             ("/system", None),

@@ -16,6 +16,8 @@ use crate::{context::Context, error_chain::error_chain, health::Status};
 const SOCKET: &str = "unix:/var/lib/kubelet/pods-api/pods-api.sock";
 /// Between attempts to reach the kubelet: it is starting, or away.
 const RETRY: Duration = Duration::from_millis(500);
+/// Between those that are refused at once, again and again.
+const RETRY_MAX: Duration = Duration::from_secs(4);
 /// For the kubelet to have a pod of whose manifest it was told. It looks every 20 s where inotify fails.
 const ACCEPTANCE: Duration = Duration::from_secs(45);
 
@@ -34,11 +36,15 @@ enum WatchError {
 
 /// Publishes for ever. `manifests` carries the time at which the static pods were given to the kubelet.
 pub async fn run(context: &Context, mut manifests: watch::Receiver<Option<Instant>>) {
+    let mut retry = RETRY;
     loop {
+        let begun = Instant::now();
         if let Err(error) = follow(context, &mut manifests).await {
             lost(context, &error, *manifests.borrow());
         }
-        tokio::time::sleep(RETRY).await;
+        // One that waits for its cluster refuses for minutes.
+        retry = if begun.elapsed() < RETRY { (retry * 2).min(RETRY_MAX) } else { RETRY };
+        tokio::time::sleep(retry).await;
     }
 }
 

@@ -4,11 +4,15 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use support::{
-    BOOT, bed, blueprint, folder,
+    bed, blueprint, folder,
     foreign_cluster::{ForeignCluster, TOKEN},
     kubectl::Kubectl,
     tools,
@@ -17,7 +21,8 @@ use testbed::{http, network::Network, node::Node};
 
 const HELLO_PORT: u16 = 30080;
 const WORKLOAD: &str = include_str!("../pods/workload.yaml");
-const PATIENCE: &str = "--timeout=240s";
+const PATIENT: Duration = Duration::from_secs(900);
+const PATIENCE: &str = "--timeout=900s";
 
 #[test]
 fn a_node_joins_a_cluster_that_is_not_ours() {
@@ -41,7 +46,7 @@ fn a_node_joins_a_cluster_that_is_not_ours() {
 
     kubectl.apply(WORKLOAD);
     let port = node.forwarded(HELLO_PORT).unwrap();
-    let answer = http::wait_for(port, "/", BOOT, || true).unwrap();
+    let answer = http::wait_for(port, "/", PATIENT, || true).unwrap();
     assert!(answer.starts_with("hello from hello-"), "{answer}");
 
     pods_run_on_without_the_cluster(&mut cluster, &node);
@@ -84,7 +89,7 @@ fn pods_run_on_without_the_cluster(cluster: &mut ForeignCluster, node: &Node) {
     cluster.stop_api_server();
     let port = node.forwarded(HELLO_PORT).unwrap();
     assert!(http::get(port, "/").unwrap().starts_with("hello from hello-"));
-    let until = Instant::now() + BOOT;
+    let until = Instant::now() + PATIENT;
     while !node.osctl(&["health"]).is_ok_and(|health| health.contains("api-servers")) {
         // A node is not unwell because its cluster is away, but it says so.
         let health = node.osctl_output(&["health"]).unwrap();
@@ -100,7 +105,7 @@ fn pods_run_on_without_the_cluster(cluster: &mut ForeignCluster, node: &Node) {
 fn it_is_a_member_again_after_a_reboot(node: &mut Node, kubectl: &Kubectl) {
     node.osctl(&["reboot", "--wait"]).unwrap();
     let port = node.forwarded(HELLO_PORT).unwrap();
-    let answer = http::wait_for(port, "/", BOOT, || true).unwrap();
+    let answer = http::wait_for(port, "/", PATIENT, || true).unwrap();
     assert!(answer.starts_with("hello from hello-"), "{answer}");
     kubectl.run(&["wait", "--for=condition=Ready", "node/worker", PATIENCE]);
     let requests = kubectl.json(&["get", "certificatesigningrequests"]);

@@ -26,23 +26,24 @@ pub struct Program {
     pub name: &'static str,
     /// Arguments.
     pub arguments: Vec<String>,
-    /// Environment. A Go program's heap is collected when it has grown by half, not by its own size again; the limit
-    /// only makes it collect harder, so that a leak is seen before the service's limit of memory ends it.
+    /// Environment. The heap of those that are idle is collected when it has grown by half, not by its own size again; to
+    /// the API server that would cost half of its start. The limit only makes them collect harder, so that a leak is seen
+    /// before the service's limit of memory ends it.
     pub environment: [(&'static str, &'static str); 2],
 }
 
 /// All of them, in the order in which they need each other.
 pub fn programs(facts: &Facts<'_>) -> [Program; 4] {
-    let program = |name, arguments, limit| Program {
+    let program = |name, arguments, growth, limit| Program {
         name,
         arguments,
-        environment: [("GOGC", "50"), ("GOMEMLIMIT", limit)],
+        environment: [("GOGC", growth), ("GOMEMLIMIT", limit)],
     };
     [
-        program("kine", kine(), "192MiB"),
-        program("kube-apiserver", api_server(facts), "1GiB"),
-        program("kube-controller-manager", controller_manager(facts), "256MiB"),
-        program("kube-scheduler", scheduler(), "256MiB"),
+        program("kine", kine(), "50", "192MiB"),
+        program("kube-apiserver", api_server(facts), "100", "1GiB"),
+        program("kube-controller-manager", controller_manager(facts), "50", "256MiB"),
+        program("kube-scheduler", scheduler(), "50", "256MiB"),
     ]
 }
 

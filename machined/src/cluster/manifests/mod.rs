@@ -108,7 +108,7 @@ async fn bring_about(config: &NodeConfig) -> Result<(), Failure> {
         failed.extend(applied.err().map(|error| (id.clone(), error)));
     }
     let mut kept = ids.clone();
-    for id in recorded.difference(&ids) {
+    for id in recorded.iter().filter(|id| !ids.iter().any(|wanted| wanted.is_same(id))) {
         let deleted = match discovery.path(&client, id).await {
             Ok(path) => client.delete(&path).await,
             // With its kind, the object is gone.

@@ -58,6 +58,13 @@ impl Id {
         })
     }
 
+    /// Whether both are one object: an API server serves one in every version of its group.
+    pub fn is_same<'a>(&'a self, other: &'a Self) -> bool {
+        let group = |id: &'a Self| id.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let called = |id: &'a Self| (group(id), &id.kind, &id.namespace, &id.name);
+        called(self) == called(other)
+    }
+
     /// Its place in the order of application.
     pub fn rank(&self) -> usize {
         let place = |kinds: &[&str]| kinds.iter().position(|kind| *kind == self.kind);
@@ -152,6 +159,19 @@ mod tests {
         );
         assert_eq!(path(&id("v1", "Namespace", "")).as_deref(), Some("/api/v1/namespaces/a"));
         assert_eq!(path(&id("v1", "Scale", "")), None);
+    }
+
+    #[test]
+    fn an_object_is_itself_in_another_version_of_its_api() {
+        let deployment = id("apps/v1", "Deployment", "shop");
+        assert!(deployment.is_same(&id("apps/v1beta1", "Deployment", "shop")));
+        for other in [
+            ("apps/v1", "Deployment", "till"),
+            ("other/v1", "Deployment", "shop"),
+            ("v1", "Deployment", "shop"),
+        ] {
+            assert!(!deployment.is_same(&id(other.0, other.1, other.2)), "{other:?}");
+        }
     }
 
     #[test]
