@@ -112,8 +112,8 @@ fn reasons_say_what_changes() {
             "restart apid: Api.addresses changes from [192.0.2.17, 2001:db8::17] to [198.51.100.4]\n",
         ),
         (
-            "[k8s.example.com, ",
-            "[",
+            "endpoints: [k8s.example.com, ",
+            "endpoints: [",
             "live cluster: Cluster.endpoints changes from [k8s.example.com:6443, [2001:db8::10]:7443] to [[2001:db8::10]:7443]\n",
         ),
         (
@@ -409,6 +409,7 @@ fn execute(node: &mut NodeConfig, new: &NodeConfig, subject: &Subject) {
     node.static_pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     node.registries.sort_by(|one, other| one.host.cmp(&other.host));
     node.volumes.sort_by(|one, other| one.name.cmp(&other.name));
+    node.manifests.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 proptest! {
@@ -431,9 +432,12 @@ proptest! {
     }
 
     #[test]
-    fn only_how_the_kubelet_assigns_needs_a_reboot(old in node(), new in node()) {
-        prop_assert!(!plan(&old, &new).needs_reboot());
-        let mut pinned = new;
+    fn only_the_cluster_and_how_the_kubelet_assigns_need_a_reboot(old in node(), new in node()) {
+        let of_a_cluster = |subject: &Subject| matches!(subject, Subject::Cluster | Subject::ControlPlane);
+        for operation in plan(&old, &new).operations {
+            prop_assert!(operation.effect != Effect::Reboot || of_a_cluster(&operation.subject));
+        }
+        let mut pinned = NodeConfig { cluster: old.cluster.clone(), control_plane: old.control_plane.clone(), ..new };
         pinned.kubelet.insert("cpuManagerPolicy".into(), "static".into());
         for plan in [plan(&old, &pinned), plan(&pinned, &old)] {
             let reboots = plan.operations.iter().filter(|operation| operation.effect == Effect::Reboot);
