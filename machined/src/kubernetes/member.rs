@@ -73,7 +73,7 @@ pub fn prepare(hostname: &str, cluster: &Cluster, places: &Places<'_>) -> Result
 }
 
 /// Which cluster, and as whom.
-fn membership(hostname: &str, cluster: &Cluster) -> String {
+pub fn membership(hostname: &str, cluster: &Cluster) -> String {
     let authorities = cluster.certificate_authorities.iter().map(|pem| pem.trim());
     let authorities = authorities.collect::<Vec<_>>().join("\n");
     let digest = digest::digest(&digest::SHA256, authorities.as_bytes());

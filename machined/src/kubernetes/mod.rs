@@ -30,7 +30,8 @@ use layout::path;
 use tokio::{sync::watch, time::Instant};
 
 pub use condition::{POD_FAILING, PODS_STARTING};
-pub use member::server as cluster_server;
+pub use member::{membership, server as cluster_server};
+pub use prepare::{PrepareError, pod_network};
 pub use render::POD_BRIDGE;
 pub use services::{CONTAINERD, KUBELET};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{NodeConfig, POD_SUBNET, PodNetwork, Registry};
+use config::{NodeConfig, POD_SUBNET, Registry};
 use layout::path;
 
 use super::{
@@ -26,8 +26,6 @@ const ASSIGNMENTS: [&str; 2] = ["cpu_manager_state", "memory_manager_state"];
 
 /// CNI configuration behind the link in /etc.
 const CNI_CONFIG_FILE: &str = "/run/cairn/cni/net.d/10-cairn.conflist";
-/// What containerd makes the CNI configuration of a cluster's node of.
-const CNI_TEMPLATE_FILE: &str = "/run/cairn/cni/template.conflist";
 /// Directories: targets of links in the read-only root, and those that are only ever looked into.
 const DIRECTORIES: [&str; 4] =
     ["/var/opt/cni/bin", "/run/cairn/cni/net.d", render::REGISTRIES, path::MANIFESTS];
@@ -101,21 +99,19 @@ pub fn prepare(hostname: &str, config: &NodeConfig) -> Result<(), PrepareError> 
     if let Some(cluster) = &config.cluster {
         member::prepare(hostname, cluster, &member::Places::of_a_node()).map_err(PrepareError::Member)?;
     }
-    let template = match config.cluster.as_ref().map(|cluster| cluster.pod_network) {
-        None => {
-            write(CNI_CONFIG_FILE, &render::cni(&POD_SUBNET.to_string(), true))?;
-            None
-        }
-        Some(PodNetwork::Cairn) => {
-            write(CNI_TEMPLATE_FILE, &render::cni(render::SUBNET_OF_TEMPLATE, false))?;
-            Some(CNI_TEMPLATE_FILE)
-        }
-        Some(PodNetwork::External) => None,
-    };
-    write(path::CONTAINERD_CONFIG, &render::containerd(template))?;
+    if config.cluster.is_none() {
+        pod_network(&POD_SUBNET.to_string(), true)?;
+    }
+    write(path::CONTAINERD_CONFIG, &render::containerd())?;
     write(render::TRUSTED_CAS, &trusted(&config.trusted_certificates)?)?;
     registries(&config.registries)?;
     pki::provide(Path::new(render::KUBELET_PKI), hostname).map_err(PrepareError::Pki)
+}
+
+/// Has containerd connect pods over a bridge with addresses of this subnet; it looks whenever the file changes.
+/// `masquerade`: what pods send out comes from the node.
+pub fn pod_network(subnet: &str, masquerade: bool) -> Result<(), PrepareError> {
+    write(CNI_CONFIG_FILE, &render::cni(subnet, masquerade))
 }
 
 /// The kubelet refuses to start with other policies than those that its assignments were made with. They are of

@@ -36,7 +36,7 @@ impl Daemon {
             std::env::var_os("CAIRN_TEST_CONTAINERD").expect("CAIRN_TEST_CONTAINERD names containerd");
         let folder = tempfile::tempdir().unwrap();
         let config =
-            ["/run/", "/var/lib/", "/etc/", "/opt/"].iter().fold(render::containerd(None), |text, root| {
+            ["/run/", "/var/lib/", "/etc/", "/opt/"].iter().fold(render::containerd(), |text, root| {
                 text.replace(&format!("'{root}"), &format!("'{}{root}", folder.path().display()))
             });
         let file = folder.path().join("config.toml");

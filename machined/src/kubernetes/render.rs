@@ -26,6 +26,9 @@ const POD_ADDRESSES: &str = "/run/cairn/cni/networks";
 const OWN_MEMORY: &str = "192Mi";
 /// For a cluster's programs besides.
 const SERVING_MEMORY: &str = "640Mi";
+/// The node that holds the data store renews its lease every 30 s, a quarter of this, not every 10 s: each is a write to
+/// flash, and whoever would miss the node is on it.
+const SERVING_LEASE_SECONDS: u32 = 120;
 /// Cgroup of the shims; PID 1 makes it.
 const SHIM_CGROUP: &str = "/podruntime/shims";
 
@@ -46,10 +49,8 @@ const UNUSED_PLUGINS: [&str; 7] = [
 /// make them collect without end instead of growing.
 pub const GO_ENVIRONMENT: [(&str, &str); 2] = [("GOGC", "50"), ("SSL_CERT_FILE", TRUSTED_CAS)];
 
-/// containerd's config.toml. With a template, containerd makes the CNI configuration of it once the kubelet knows which
-/// addresses the cluster gives to the node's pods.
-pub fn containerd(cni_template: Option<&str>) -> String {
-    let template = cni_template.map(|path| format!("    conf_template = '{path}'\n")).unwrap_or_default();
+/// containerd's config.toml.
+pub fn containerd() -> String {
     let disabled: Vec<String> = UNUSED_PLUGINS.iter().map(|name| format!("'{name}'")).collect();
     format!(
         "version = 4
@@ -83,7 +84,7 @@ disabled_plugins = [{disabled}]
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ['/opt/cni/bin', '{cni_bin}']
     conf_dir = '{cni_config}'
-{template}    use_internal_loopback = true
+    use_internal_loopback = true
   [plugins.'io.containerd.cri.v1.runtime'.containerd]
     # The name of the built-in default, so that there is no second runtime with a program that is not here.
     default_runtime_name = 'runc'
@@ -126,6 +127,9 @@ pub fn kubelet(node: &NodeConfig) -> String {
     let membership = node.cluster.as_ref().map_or_else(by_itself, member::settings);
     let resources = kubelet_resources(node.control_plane.is_some());
     let mut config = merge([config, kubelet_api(), resources, membership]);
+    if node.control_plane.is_some() {
+        config["nodeLeaseDurationSeconds"] = SERVING_LEASE_SECONDS.into();
+    }
     for (name, value) in &node.kubelet {
         lay_over(&mut config[name.as_str()], value);
     }
@@ -196,9 +200,6 @@ fn merge(parts: impl IntoIterator<Item = Value>) -> Value {
     Value::Object(fields.flatten().collect())
 }
 
-/// What stands for the subnet in a template of containerd's (`cni.conf_template`).
-pub const SUBNET_OF_TEMPLATE: &str = "{{.PodCIDR}}";
-
 /// The CNI configuration list of a pod network with these addresses. Across nodes the node masquerades itself, for a plugin
 /// does not know where other pods are.
 pub fn cni(subnet: &str, masquerade: bool) -> String {
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn containerd_runs_crun_outside_of_its_own_cgroup() {
-        let text = containerd(None);
+        let text = containerd();
         for line in [
             "version = 4",
             "disabled_plugins = ['io.containerd.differ.v1.erofs', 'io.containerd.internal.v1.opt', ",
@@ -246,11 +247,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("conf_template"));
-        assert!(
-            containerd(Some("/run/x"))
-                .contains("    conf_dir = '/etc/cni/net.d'\n    conf_template = '/run/x'\n")
-        );
     }
 
     #[test]

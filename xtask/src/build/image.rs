@@ -155,17 +155,14 @@ fn containers(inputs: &Inputs) -> Result<Artifact> {
     let key = inputs.go.keys.iter().fold(key, |key, component| key.text(component));
     cache::artifact_in(&inputs.store, "container-images", key, "pause, hello, probe and CoreDNS", |into| {
         let (statics, coredns) = (&inputs.rust.statics.path, &inputs.go.coredns);
-        let images: [(&str, &Path, fn(&[u8]) -> ContainerImage); 4] = [
-            ("pause", statics, oci::pause),
-            ("hello", statics, oci::hello),
-            ("probe", statics, oci::probe),
-            ("coredns", coredns, oci::coredns),
-        ];
-        for (name, folder, image) in images {
+        let pack = |name: &str, folder: &Path, image: fn(&[u8]) -> ContainerImage| -> Result<()> {
             let program = fs::read(folder.join(name))?;
-            fs::write(into.join(format!("{name}.tar")), image(&program).archive()?)?;
-        }
-        Ok(())
+            Ok(fs::write(into.join(format!("{name}.tar")), image(&program).archive()?)?)
+        };
+        pack("pause", statics, oci::pause)?;
+        pack("hello", statics, oci::hello)?;
+        pack("probe", statics, oci::probe)?;
+        pack("coredns", coredns, oci::coredns)
     })
 }
 

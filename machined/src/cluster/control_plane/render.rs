@@ -94,6 +94,9 @@ fn api_server(facts: &Facts<'_>) -> Vec<String> {
         "--audit-log-maxbackup=3".into(),
         "--audit-log-maxsize=8".into(),
         "--profiling=false".into(),
+        // There is one API server: what tells several of each other would only write to flash, every ten seconds.
+        "--endpoint-reconciler-type=master-count".into(),
+        "--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false".into(),
         // What one small node asks for at once; more would only take memory.
         "--max-requests-inflight=100".into(),
         "--max-mutating-requests-inflight=50".into(),
@@ -110,6 +113,8 @@ fn controller_manager(facts: &Facts<'_>) -> Vec<String> {
         file("cluster-signing-key-file", "signer.key"),
         file("root-ca-file", "ca.crt"),
         file("service-account-private-key-file", "service-accounts.key"),
+        // Above what the node of the data store takes between two renewals of its lease.
+        "--node-monitor-grace-period=90s".into(),
         "--allocate-node-cidrs=true".into(),
         format!("--cluster-cidr={pod_subnet}"),
         format!("--service-cluster-ip-range={service_subnet}"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use netplan::Prefix;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The table of ours; kube-proxy and CNI have their own.
 const TABLE: &str = "ip cairn-pods";
@@ -34,6 +34,27 @@ impl Wanted {
             }
         }
         wanted
+    }
+
+    /// As it is kept for a boot without the cluster, which is `membership`.
+    pub fn to_json(&self, membership: &str) -> Value {
+        let own: Vec<String> = self.own.iter().map(ToString::to_string).collect();
+        let routes: BTreeMap<String, Ipv4Addr> =
+            self.routes.iter().map(|(network, gateway)| (network.to_string(), *gateway)).collect();
+        json!({"membership": membership, "own": own, "routes": routes})
+    }
+
+    /// What was kept, unless it is of another cluster or damaged.
+    pub fn from_json(kept: &Value, membership: &str) -> Option<Self> {
+        if kept["membership"] != membership {
+            return None;
+        }
+        let own =
+            kept["own"].as_array()?.iter().map(|text| network(text.as_str()?)).collect::<Option<_>>()?;
+        let route =
+            |(text, gateway): (&String, &Value)| Some((network(text)?, gateway.as_str()?.parse().ok()?));
+        let routes = kept["routes"].as_object()?.iter().map(route).collect::<Option<_>>()?;
+        Some(Self { own, routes })
     }
 
     /// The script for nft(8) that replaces our table: what pods send out of the cluster comes from the node, and what
@@ -119,6 +140,21 @@ mod tests {
             wanted.routes.iter().map(|(network, address)| format!("{network} via {address}")).collect();
         assert_eq!(routes, ["10.244.1.0/24 via 192.0.2.2"]);
         assert_eq!(wanted.own.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.244.0.0/24"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_cluster_and_whole() {
+        let kept = three().to_json("shop one");
+        assert_eq!(Wanted::from_json(&kept, "shop one"), Some(three()));
+        assert_eq!(Wanted::from_json(&kept, "mill one"), None);
+        for damaged in [
+            Value::Null,
+            json!({"membership": "shop one"}),
+            json!({"membership": "shop one", "own": ["10.244.0.0/33"], "routes": {}}),
+            json!({"membership": "shop one", "own": [], "routes": {"10.244.1.0/24": "192.0.2"}}),
+        ] {
+            assert_eq!(Wanted::from_json(&damaged, "shop one"), None, "{damaged}");
+        }
     }
 
     #[test]
