@@ -56,8 +56,7 @@ pub async fn come_back(context: &Context) {
     let name = context.node.hostname(&config);
     super::member_certificate().await;
     loop {
-        let given_up = async { super::as_kubelet()?.apply(&path(&name), &cordon(&name, false)).await };
-        match given_up.await {
+        match give_up(&name).await {
             Ok(()) => return,
             Err(error) => tracing::debug!(error = error_chain(&error), "a cordon is not given up yet"),
         }
@@ -65,10 +64,24 @@ pub async fn come_back(context: &Context) {
     }
 }
 
+async fn give_up(name: &str) -> Result<(), ClientError> {
+    let client = super::as_kubelet()?;
+    match client.get(&path(name)).await {
+        Ok(node) if node["spec"]["unschedulable"] == true => {
+            client.apply(&path(name), &cordon(&node["metadata"], false)).await
+        }
+        Ok(_) => Ok(()),
+        // A node that is new to the cluster has no cordon.
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Cordons the node, then evicts its pods until none is left.
 async fn leave(name: &str) -> Result<(), ClientError> {
     let client = super::as_kubelet()?;
-    client.apply(&path(name), &cordon(name, true)).await?;
+    let node = client.get(&path(name)).await?;
+    client.apply(&path(name), &cordon(&node["metadata"], true)).await?;
     loop {
         let pods = client.get(&format!("/api/v1/pods?fieldSelector=spec.nodeName={name}")).await?;
         let leaving: Vec<(&str, &str)> = leaving(&pods).collect();
@@ -103,9 +116,11 @@ fn path(name: &str) -> String {
     format!("/api/v1/nodes/{name}")
 }
 
-/// What the node wants of itself.
-fn cordon(name: &str, unschedulable: bool) -> Value {
-    let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+/// What the node wants of itself. With its UID: without one, a node that is not there would be made, and the kubelet,
+/// which registers it with its labels and resources, would find it registered.
+fn cordon(metadata: &Value, unschedulable: bool) -> Value {
+    let metadata = json!({"name": metadata["name"], "uid": metadata["uid"]});
+    let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata});
     if unschedulable {
         node["spec"] = json!({"unschedulable": true});
     }
@@ -166,8 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn giving_the_cordon_up_names_no_field() {
-        assert_eq!(cordon("node", true)["spec"]["unschedulable"], true);
-        assert!(cordon("node", false).get("spec").is_none());
+    fn giving_the_cordon_up_names_no_field_and_no_node_is_made() {
+        let metadata = json!({"name": "node", "uid": "17", "labels": {"site": "harbour"}});
+        let cordoned = cordon(&metadata, true);
+        assert_eq!(cordoned["spec"]["unschedulable"], true);
+        assert_eq!(cordoned["metadata"], json!({"name": "node", "uid": "17"}));
+        assert!(cordon(&metadata, false).get("spec").is_none());
     }
 }
