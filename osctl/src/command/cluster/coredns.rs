@@ -52,6 +52,11 @@ mod tests {
         assert!(objects.iter().all(|object| object["apiVersion"].is_string()));
         let binding = find("ClusterRoleBinding", "system:coredns").unwrap();
         assert!(find("ClusterRole", binding["roleRef"]["name"].as_str().unwrap()).is_some());
+        let corefile = find("ConfigMap", "coredns").unwrap()["data"]["Corefile"].as_str().unwrap();
+        assert!(
+            corefile.contains("forward . /etc/resolv.conf 127.0.0.1:9 {"),
+            "it starts where there is no DNS server"
+        );
         let pod = &find("Deployment", "coredns").unwrap()["spec"]["template"];
         assert!(find("ServiceAccount", pod["spec"]["serviceAccountName"].as_str().unwrap()).is_some());
         assert!(
