@@ -30,6 +30,10 @@ const PATIENCE: &str = "--timeout=900s";
 #[test]
 fn one_node_is_a_whole_cluster() {
     let bed = bed();
+    if !bed.long {
+        println!("not run: beside another test, under emulation, an API server needs many minutes; --long does");
+        return;
+    }
     let programs = bed.host_kubernetes().unwrap();
     let mut blueprint = blueprint(&bed, "cluster");
     blueprint.hardware.memory_mib = MEMORY_MIB;
