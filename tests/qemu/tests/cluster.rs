@@ -11,7 +11,11 @@ use std::{
 
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
-use support::{bed, blueprint, folder, kubectl::Kubectl, tools};
+use support::{
+    bed, blueprint, folder,
+    kubectl::{Kubectl, PATIENCE, PATIENT},
+    tools,
+};
 use testbed::{http, lan::Lan, measure, node::Node};
 
 /// With less the programs, which are paged from a verified root, push each other out under emulation.
@@ -23,9 +27,6 @@ const PROBE_PORT: u16 = 30081;
 const ADDRESSES: [&str; 2] = ["192.0.2.11", "192.0.2.12"];
 const HEADER: &str = "apiVersion: cairn.dev/v1alpha1\n";
 const WORKLOAD: &str = include_str!("../pods/workload.yaml");
-/// For kubectl: an API server takes minutes to start under software emulation.
-const PATIENT: Duration = Duration::from_secs(900);
-const PATIENCE: &str = "--timeout=900s";
 
 #[test]
 fn one_node_is_a_whole_cluster() {

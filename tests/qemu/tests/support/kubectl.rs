@@ -4,9 +4,15 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
+
+/// An API server takes minutes to start under software emulation.
+pub const PATIENT: Duration = Duration::from_secs(900);
+/// The same, for kubectl.
+pub const PATIENCE: &str = "--timeout=900s";
 
 /// kubectl with a kubeconfig, and an API server that is reached elsewhere than that says.
 pub struct Kubectl {
